@@ -1,0 +1,167 @@
+//! aarch64. The thread pointer is TPIDR_EL0.
+//!
+//! Written to the same contract as x86-64 and not run yet: no such machine was at
+//! hand. Treat it as a draft.
+
+use std::arch::asm;
+
+use super::FaultRegisters;
+
+/// The address that thread-locals are found from.
+#[inline(always)]
+pub(crate) fn thread_pointer() -> usize {
+    let tp: usize;
+    // SAFETY: copies a register that user space may read. Not `nomem` and not `pure`,
+    // so the read is not moved over a switch of the thread pointer.
+    unsafe { asm!("mrs {}, tpidr_el0", out(reg) tp, options(nostack, preserves_flags, readonly)) };
+    tp
+}
+
+/// Moves the thread pointer to `tp`.
+///
+/// # Safety
+///
+/// `tp` is a thread control block that the C library accepts as the running thread's,
+/// and nothing computed from the old one is used again before it is put back.
+#[inline(always)]
+pub(crate) unsafe fn set_thread_pointer(tp: usize) {
+    // SAFETY: user space may write the register; `tp` is good (caller). Not `nomem`:
+    // thread-locals are memory, so none may be cached over this.
+    unsafe { asm!("msr tpidr_el0, {}", in(reg) tp, options(nostack, preserves_flags)) };
+}
+
+/// The same: this architecture has no system call for it and needs none.
+///
+/// # Safety
+///
+/// As for [`set_thread_pointer`].
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn set_thread_pointer_by_syscall(tp: usize) {
+    // SAFETY: the caller's promise is the same.
+    unsafe { set_thread_pointer(tp) };
+}
+
+/// Always: the register belongs to user space.
+pub(crate) fn has_thread_pointer_instruction(_hwcap2: u64) -> bool {
+    true
+}
+
+/// Whether this thread runs on a guarded control stack, which a switch of stacks would break.
+///
+/// Kernels that know none answer with an error, so "no" is also the answer there.
+pub(crate) fn has_shadow_stack() -> bool {
+    const PR_GET_SHADOW_STACK_STATUS: usize = 74;
+    const SYS_PRCTL: usize = 167;
+    let mut features = 0_u64;
+    // SAFETY: the call writes eight bytes to the address of `features`.
+    let result = unsafe {
+        let features = (&raw mut features).expose_provenance();
+        syscall4(SYS_PRCTL, PR_GET_SHADOW_STACK_STATUS, features, 0, 0)
+    };
+    result == 0 && features & 1 != 0
+}
+
+/// The part of glibc's thread control block that its ABI fixes.
+///
+/// ```text
+///   room() bytes
+///   +-------+----------------+--------+----------------------+-------+
+///   | slack | struct pthread | header | static thread-locals | slack |
+///   +-------+----------------+--------+----------------------+-------+
+///                            ^ thread pointer                        ^ top
+/// ```
+pub(crate) mod tcb {
+    use std::ops::Range;
+
+    /// The dynamic thread vector, in the header.
+    pub(crate) const DTV: isize = 0x00;
+    /// The guards are globals here.
+    pub(crate) const GUARDS: &[isize] = &[];
+
+    /// From the thread pointer to the start of `struct pthread`.
+    pub(crate) fn pthread_start(pthread_size: usize) -> isize {
+        -(pthread_size as isize)
+    }
+
+    /// From the thread pointer to `header.multiple_threads`, an `int`.
+    pub(crate) fn multiple_threads(pthread_size: usize) -> isize {
+        pthread_start(pthread_size)
+    }
+
+    /// Bytes that a thread control block and its static thread-locals take, wherever
+    /// the multiple of 64 lies that they end at. `static_size` is what
+    /// `_dl_get_tls_static_info` says; here it does not include `struct pthread`.
+    pub(crate) fn room(static_size: usize, pthread_size: usize, align: usize) -> usize {
+        let thread_locals = static_size.next_multiple_of(64) + align.saturating_sub(64);
+        (thread_locals + pthread_size).next_multiple_of(64)
+    }
+
+    /// The thread pointer of a block that ends at `top`.
+    pub(crate) fn thread_pointer_below(
+        top: usize,
+        static_size: usize,
+        _pthread_size: usize,
+        align: usize,
+    ) -> usize {
+        (top - static_size) & !(align - 1)
+    }
+
+    /// Where the static thread-locals of the block at `tp` lie, the header included.
+    pub(crate) fn static_thread_locals(
+        tp: usize,
+        static_size: usize,
+        _pthread_size: usize,
+    ) -> Range<usize> {
+        tp..tp + static_size
+    }
+
+    /// Where `_dl_allocate_tls` notes what malloc gave it for a block at `tp`.
+    pub(crate) fn allocation_note(tp: usize, pthread_size: usize) -> usize {
+        tp - pthread_size - size_of::<usize>()
+    }
+
+    /// The thread pointer that `_dl_allocate_tls` makes of that allocation.
+    pub(crate) fn thread_pointer_in(
+        allocation: usize,
+        _static_size: usize,
+        pthread_size: usize,
+        align: usize,
+    ) -> usize {
+        (allocation + pthread_size + size_of::<usize>()).next_multiple_of(align)
+    }
+}
+
+/// The virtual counter.
+#[inline(always)]
+pub(crate) fn cycles() -> u64 {
+    let count: u64;
+    // SAFETY: Linux lets user space read CNTVCT_EL0.
+    unsafe { asm!("mrs {}, cntvct_el0", out(reg) count, options(nomem, nostack, preserves_flags)) };
+    count
+}
+
+/// System call `number`; the result as the kernel gives it, `-errno` for an error.
+///
+/// # Safety
+///
+/// What the kernel asks for that call, and that glibc does not have to know of it.
+#[inline]
+pub(crate) unsafe fn syscall4(number: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
+    let result: isize;
+    // SAFETY: the kernel changes x0 and keeps the other registers; what it does with
+    // memory is the caller's affair.
+    unsafe {
+        asm!("svc 0", in("x8") number, inlateout("x0") a => result, in("x1") b, in("x2") c,
+             in("x3") d, options(nostack));
+    }
+    result
+}
+
+/// Where the thread was when the signal with this context arrived.
+pub(crate) fn fault_registers(context: &libc::ucontext_t) -> FaultRegisters {
+    FaultRegisters {
+        program_counter: context.uc_mcontext.pc as usize,
+        stack_pointer: context.uc_mcontext.sp as usize,
+    }
+}

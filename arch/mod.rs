@@ -1,0 +1,35 @@
+//! Layer 0: registers. The only `asm!` of the crate is in this folder.
+//!
+//! Every architecture file defines, in this order:
+//!
+//! | item | what it does |
+//! |---|---|
+//! | [`thread_pointer`] | reads the register that thread-locals hang off |
+//! | [`set_thread_pointer`] | writes it with the unprivileged instruction |
+//! | [`set_thread_pointer_by_syscall`] | writes it where the kernel does not allow that instruction |
+//! | [`has_thread_pointer_instruction`] | whether the instruction may be used, from the auxiliary vector |
+//! | [`has_shadow_stack`] | whether the processor checks return addresses on a stack of its own |
+//! | [`tcb`] | where glibc keeps what, relative to the thread pointer |
+//! | [`cycles`] | a cheap, monotonic-enough counter |
+//! | [`syscall4`] | a system call that no C library function stands in front of |
+//! | [`fault_registers`] | program counter and stack pointer of a signal's context |
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(target_arch = "aarch64")]
+pub(crate) use aarch64::*;
+
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64::*;
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+compile_error!("greenlet runs on x86-64 (and, not yet tested, aarch64) Linux");
+
+/// Program counter and stack pointer at the moment a signal arrived.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FaultRegisters {
+    pub(crate) program_counter: usize,
+    pub(crate) stack_pointer: usize,
+}

@@ -1,0 +1,168 @@
+//! x86-64. The thread pointer is the FS base.
+
+use std::arch::asm;
+
+use super::FaultRegisters;
+
+/// The address that thread-locals are found from; glibc keeps it at `fs:0`.
+#[inline(always)]
+pub(crate) fn thread_pointer() -> usize {
+    let tp: usize;
+    // SAFETY: the x86-64 TLS ABI puts the thread pointer itself at fs:0. `pure` is
+    // not claimed, so the read is not moved over a switch of the thread pointer.
+    unsafe { asm!("mov {}, fs:0", out(reg) tp, options(nostack, preserves_flags, readonly)) };
+    tp
+}
+
+/// Moves the thread pointer to `tp` by `wrfsbase`.
+///
+/// # Safety
+///
+/// `tp` is a thread control block that the C library accepts as the running thread's,
+/// nothing computed from the old one is used again before it is put back, and
+/// [`has_thread_pointer_instruction`] has answered yes.
+#[inline(always)]
+pub(crate) unsafe fn set_thread_pointer(tp: usize) {
+    // SAFETY: the instruction is enabled and `tp` is a thread control block (caller).
+    // Not `nomem`: thread-locals are memory, so none may be cached over this.
+    unsafe { asm!("wrfsbase {}", in(reg) tp, options(nostack, preserves_flags)) };
+}
+
+/// Moves the thread pointer to `tp` by `arch_prctl(ARCH_SET_FS)`.
+///
+/// # Safety
+///
+/// As for [`set_thread_pointer`], without the last condition.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn set_thread_pointer_by_syscall(tp: usize) {
+    const ARCH_SET_FS: usize = 0x1002;
+    const SYS_ARCH_PRCTL: usize = 158;
+    // SAFETY: arch_prctl reads its two integers and no memory; `tp` is good (caller).
+    let result = unsafe { syscall4(SYS_ARCH_PRCTL, ARCH_SET_FS, tp, 0, 0) };
+    debug_assert_eq!(result, 0);
+}
+
+/// Whether `wrfsbase` may be used: bit 1 of `AT_HWCAP2`.
+pub(crate) fn has_thread_pointer_instruction(hwcap2: u64) -> bool {
+    hwcap2 & 2 != 0
+}
+
+/// Whether this thread runs on a CET shadow stack, which a switch of stacks would break.
+///
+/// Kernels that know none answer with an error, so "no" is also the answer there.
+pub(crate) fn has_shadow_stack() -> bool {
+    const ARCH_SHSTK_STATUS: usize = 0x5005;
+    const SYS_ARCH_PRCTL: usize = 158;
+    let mut features = 0_u64;
+    // SAFETY: the call writes eight bytes to the address of `features`.
+    let result = unsafe {
+        let features = (&raw mut features).expose_provenance();
+        syscall4(SYS_ARCH_PRCTL, ARCH_SHSTK_STATUS, features, 0, 0)
+    };
+    result == 0 && features & 1 != 0
+}
+
+/// The part of glibc's thread control block that its ABI fixes.
+///
+/// ```text
+///   room() bytes
+///   +-------+------------------------+----------------+-------+
+///   | slack | static thread-locals   | struct pthread | slack |
+///   +-------+------------------------+----------------+-------+
+///                                    ^ thread pointer         ^ top
+/// ```
+pub(crate) mod tcb {
+    use std::ops::Range;
+
+    /// The dynamic thread vector.
+    pub(crate) const DTV: isize = 0x08;
+    /// Words that are the same in every thread of a process: the stack guard and
+    /// the pointer guard.
+    pub(crate) const GUARDS: &[isize] = &[0x28, 0x30];
+
+    /// From the thread pointer to the start of `struct pthread`.
+    pub(crate) fn pthread_start(_pthread_size: usize) -> isize {
+        0
+    }
+
+    /// From the thread pointer to `header.multiple_threads`, an `int`.
+    pub(crate) fn multiple_threads(_pthread_size: usize) -> isize {
+        0x18
+    }
+
+    /// Bytes that a thread control block and its static thread-locals take, wherever
+    /// the multiple of 64 lies that they end at. `static_size` is what
+    /// `_dl_get_tls_static_info` says; here it includes `struct pthread`.
+    pub(crate) fn room(static_size: usize, pthread_size: usize, align: usize) -> usize {
+        let pthread = pthread_size.next_multiple_of(64) + align.saturating_sub(64);
+        (pthread + static_size - pthread_size).next_multiple_of(64)
+    }
+
+    /// The thread pointer of a block that ends at `top`.
+    pub(crate) fn thread_pointer_below(
+        top: usize,
+        _static_size: usize,
+        pthread_size: usize,
+        align: usize,
+    ) -> usize {
+        (top - pthread_size) & !(align - 1)
+    }
+
+    /// Where the static thread-locals of the block at `tp` lie.
+    pub(crate) fn static_thread_locals(
+        tp: usize,
+        static_size: usize,
+        pthread_size: usize,
+    ) -> Range<usize> {
+        tp - (static_size - pthread_size)..tp
+    }
+
+    /// Where `_dl_allocate_tls` notes what malloc gave it for a block at `tp`.
+    pub(crate) fn allocation_note(tp: usize, pthread_size: usize) -> usize {
+        tp + pthread_size
+    }
+
+    /// The thread pointer that `_dl_allocate_tls` makes of that allocation.
+    pub(crate) fn thread_pointer_in(
+        allocation: usize,
+        static_size: usize,
+        pthread_size: usize,
+        align: usize,
+    ) -> usize {
+        allocation.next_multiple_of(align) + static_size - pthread_size
+    }
+}
+
+/// The time stamp counter.
+#[inline(always)]
+pub(crate) fn cycles() -> u64 {
+    // SAFETY: every x86-64 has the instruction, and Linux leaves it enabled.
+    unsafe { std::arch::x86_64::_rdtsc() }
+}
+
+/// System call `number`; the result as the kernel gives it, `-errno` for an error.
+///
+/// # Safety
+///
+/// What the kernel asks for that call, and that glibc does not have to know of it.
+#[inline]
+pub(crate) unsafe fn syscall4(number: usize, a: usize, b: usize, c: usize, d: usize) -> isize {
+    let result: isize;
+    // SAFETY: the kernel changes rax, rcx and r11 and keeps the other registers; what
+    // it does with memory is the caller's affair.
+    unsafe {
+        asm!("syscall", inlateout("rax") number => result, in("rdi") a, in("rsi") b,
+             in("rdx") c, in("r10") d, lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    result
+}
+
+/// Where the thread was when the signal with this context arrived.
+pub(crate) fn fault_registers(context: &libc::ucontext_t) -> FaultRegisters {
+    let registers = &context.uc_mcontext.gregs;
+    FaultRegisters {
+        program_counter: registers[libc::REG_RIP as usize] as usize,
+        stack_pointer: registers[libc::REG_RSP as usize] as usize,
+    }
+}

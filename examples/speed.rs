@@ -1,0 +1,179 @@
+//! What the basic operations cost, on one hub.
+//!
+//! ```text
+//! cargo run --release --example speed             # all rows
+//! cargo run --release --example speed -- idle     # only this one
+//! ```
+//!
+//! Each line is one number with its unit: the median of several rounds, after a warm-up. Other
+//! work on the machine disturbs it; `taskset -c 0` in front keeps it on one processor.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use greenlet::Runtime;
+
+const HELP: &str = "\
+Measures what the basic operations cost, on one hub.
+
+Usage: speed [ROW]...
+
+Rows, all of them if none is named:
+  yield-2     one yield, between 2 greenlets
+  yield-1000  one yield, between 1,000 greenlets
+  spawn-join  spawning an empty greenlet and joining it
+  idle        a parked greenlet: resident memory and page tables, at 10,000 of them
+";
+
+const ROWS: [&str; 4] = ["yield-2", "yield-1000", "spawn-join", "idle"];
+
+/// The row that a child process measures; see [`idle_bytes`].
+const IDLE_ONCE: &str = "idle-once";
+
+const ROUNDS: usize = 9;
+const YIELDS: usize = 4_000_000;
+const SPAWNS: usize = 500_000;
+const IDLE_GREENLETS: usize = 10_000;
+
+fn main() -> ExitCode {
+    let mut rows: Vec<String> = env::args().skip(1).collect();
+    if rows.is_empty() {
+        rows = ROWS.map(String::from).to_vec();
+    }
+    for row in rows {
+        let line = match row.as_str() {
+            "yield-2" => yield_ns(2).map(|ns| format!("{row:<12}{ns:>10.1} ns")),
+            "yield-1000" => yield_ns(1000).map(|ns| format!("{row:<12}{ns:>10.1} ns")),
+            "spawn-join" => spawn_join_ns().map(|ns| format!("{row:<12}{ns:>10.1} ns")),
+            "idle" => idle_bytes().map(|bytes| format!("{row:<12}{bytes:>10.0} bytes")),
+            IDLE_ONCE => idle_bytes_once().map(|bytes| bytes.to_string()),
+            "--help" | "-h" => Ok(HELP.trim_end().to_owned()),
+            _ => {
+                eprintln!("speed: no row is called {row:?}; --help lists them");
+                return ExitCode::from(2);
+            }
+        };
+        match line {
+            Ok(line) => println!("{line}"),
+            Err(error) => {
+                eprintln!("speed: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// One yield, when `greenlets` greenlets do nothing else.
+fn yield_ns(greenlets: usize) -> io::Result<f64> {
+    let each = YIELDS / greenlets;
+    median_ns(greenlets * each, || {
+        // There is one hub, so all are spawned before the first one runs.
+        let yielding: Vec<_> = (0..greenlets)
+            .map(|_| greenlet::spawn(move || (0..each).for_each(|_| greenlet::yield_now())))
+            .collect();
+        for greenlet in yielding {
+            greenlet.join().expect("yielding does not panic");
+        }
+    })
+}
+
+/// Spawning a greenlet that does nothing, and joining it.
+fn spawn_join_ns() -> io::Result<f64> {
+    median_ns(SPAWNS, || {
+        for _ in 0..SPAWNS {
+            greenlet::spawn(|| ())
+                .join()
+                .expect("nothing does not panic");
+        }
+    })
+}
+
+/// What a parked greenlet takes, when there are 10,000.
+///
+/// Memory that was used once is cheaper the second time, so each round is a process of its own.
+fn idle_bytes() -> io::Result<f64> {
+    let program = env::current_exe()?;
+    let round = || {
+        let output = Command::new(&program)
+            .arg(IDLE_ONCE)
+            .stderr(Stdio::inherit())
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.trim().parse().map_err(io::Error::other)
+    };
+    Ok(median((0..3).map(|_| round()).collect::<io::Result<_>>()?))
+}
+
+fn idle_bytes_once() -> io::Result<f64> {
+    on_one_hub(|| {
+        // What is needed once, for the first greenlet, is not counted.
+        greenlet::spawn(|| ())
+            .join()
+            .expect("nothing does not panic");
+        let parked = Arc::new(AtomicUsize::new(0));
+        let mut idle = Vec::with_capacity(IDLE_GREENLETS);
+
+        let before = resident_bytes();
+        for _ in 0..IDLE_GREENLETS {
+            let parked = Arc::clone(&parked);
+            idle.push(greenlet::spawn(move || {
+                parked.fetch_add(1, Ordering::Relaxed);
+                greenlet::park();
+            }));
+        }
+        while parked.load(Ordering::Relaxed) < IDLE_GREENLETS {
+            greenlet::yield_now();
+        }
+        let after = resident_bytes();
+
+        for greenlet in idle {
+            greenlet.greenlet().unpark();
+            greenlet.join().expect("parking does not panic");
+        }
+        (after - before) / IDLE_GREENLETS as f64
+    })
+}
+
+/// The memory of this process, with the page tables that it takes to find it.
+fn resident_bytes() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux has /proc");
+    let kib = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.and_then(|number| number.parse::<f64>().ok())
+    };
+    let total = kib("VmRSS:").zip(kib("VmPTE:")).map(|(rss, pte)| rss + pte);
+    1024.0 * total.expect("/proc tells of memory")
+}
+
+/// Nanoseconds per operation of `round`, which does so many, in the median round.
+fn median_ns(operations: usize, round: impl Fn() + Sync) -> io::Result<f64> {
+    on_one_hub(|| {
+        round();
+        let times = (0..ROUNDS).map(|_| {
+            let started = Instant::now();
+            round();
+            nanoseconds(started.elapsed()) / operations as f64
+        });
+        median(times.collect())
+    })
+}
+
+fn on_one_hub<T: Send>(f: impl FnOnce() -> T + Send) -> io::Result<T> {
+    Ok(Runtime::builder().hubs(1).build()?.run(f))
+}
+
+fn nanoseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e9
+}
+
+fn median(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    numbers[numbers.len() / 2]
+}

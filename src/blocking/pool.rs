@@ -1,0 +1,480 @@
+//! An elastic pool of threads for jobs that block.
+//!
+//! Owns its threads, which belong to no hub; `offload` submits to the one [`Pool::global`]. A
+//! thread is started whenever a job finds none idle, up to a cap; a thread that was idle for
+//! [`IDLE_TIMEOUT`] ends. The thread that became idle last is woken first, so that under a light
+//! load the others really end.
+//!
+//! Invariant, under the lock: while there are jobs in the queue there is a thread that will look at
+//! it again without being woken.
+
+use crate::abort::AbortOnUnwind;
+use crate::lock::Mutex;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+/// Work for the pool. It may block its thread as long as it likes; it must not unwind.
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
+
+/// How long a thread waits for a job before it ends.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The cap of the global pool.
+const GLOBAL_THREADS: usize = 512;
+
+/// What its threads are called; the kernel shows the first 15 bytes.
+const THREAD_NAME: &str = "greenlet-blocking";
+
+/// A handle to a pool of threads.
+///
+/// When it is dropped the pool's threads finish what is queued, and end when they have been idle.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+}
+
+impl Pool {
+    /// A pool that has no threads yet, and never more than `max_threads`.
+    pub(crate) fn new(max_threads: usize) -> Self {
+        Self::with_idle_timeout(max_threads, IDLE_TIMEOUT)
+    }
+
+    fn with_idle_timeout(max_threads: usize, idle_timeout: Duration) -> Self {
+        assert!(max_threads > 0, "a pool needs at least one thread");
+        let shared = Shared {
+            state: Mutex::default(),
+            max_threads,
+            idle_timeout,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The pool of the process.
+    pub(crate) fn global() -> &'static Self {
+        static GLOBAL: OnceLock<Pool> = OnceLock::new();
+        GLOBAL.get_or_init(|| Self::new(GLOBAL_THREADS))
+    }
+
+    /// Has `job` run by a thread of the pool, in the order of submission.
+    ///
+    /// May start a thread, and must then be called under the thread pointer of an OS thread.
+    ///
+    /// # Errors
+    ///
+    /// The pool has no thread and the operating system refuses to start one (`WouldBlock`, or
+    /// whatever it says). The job comes back. While the pool has threads, a refusal only means
+    /// that the job waits for one of them.
+    pub(crate) fn submit(&self, job: Job) -> Result<(), Refused> {
+        let mut state = self.shared.state.lock();
+        // Wake an idle thread.
+        if let Some(thread) = state.idle.pop() {
+            state.queue.push_back(job);
+            drop(state);
+            thread.unpark();
+            return Ok(());
+        }
+        // All threads there may be are busy: the first to finish takes it.
+        if state.threads == self.shared.max_threads {
+            state.queue.push_back(job);
+            return Ok(());
+        }
+        // The first thread is started under the lock, so that nobody counts on one that
+        // turns out not to exist.
+        if state.threads == 0 {
+            if let Err(error) = self.start_thread() {
+                return Err(Refused { error, job });
+            }
+            state.threads = 1;
+            state.queue.push_back(job);
+            return Ok(());
+        }
+        // Start another one; if that fails, the job is left to those that exist.
+        state.queue.push_back(job);
+        state.threads += 1;
+        state.starting += 1;
+        drop(state);
+        let started = self.start_thread();
+        let mut state = self.shared.state.lock();
+        state.starting -= 1;
+        if started.is_err() {
+            state.threads -= 1;
+        }
+        Ok(())
+    }
+
+    /// Threads that exist or are being started.
+    pub(crate) fn threads(&self) -> usize {
+        self.shared.state.lock().threads
+    }
+
+    /// Threads that wait for a job.
+    pub(crate) fn idle(&self) -> usize {
+        self.shared.state.lock().idle.len()
+    }
+
+    /// Jobs that wait for a thread.
+    pub(crate) fn queued(&self) -> usize {
+        self.shared.state.lock().queue.len()
+    }
+
+    fn start_thread(&self) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        thread::Builder::new()
+            .name(THREAD_NAME.into())
+            .spawn(move || shared.work())
+            .map(drop)
+    }
+}
+
+/// A job that could not be accepted, and why.
+pub(crate) struct Refused {
+    pub(crate) error: io::Error,
+    pub(crate) job: Job,
+}
+
+impl fmt::Debug for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refused")
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<Refused> for io::Error {
+    /// The job is dropped.
+    fn from(refused: Refused) -> Self {
+        refused.error
+    }
+}
+
+/// What the handle and the threads share.
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    max_threads: usize,
+    idle_timeout: Duration,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Job>,
+    /// Threads that wait for a job, the latest last. Whoever takes one out unparks it; it takes
+    /// itself out when it ends.
+    idle: Vec<Thread>,
+    /// Threads that exist, and those of `starting`.
+    threads: usize,
+    /// Threads whose start is not known to have worked. No thread ends while there are any: it
+    /// may have to do their jobs.
+    starting: usize,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("queued", &self.queue.len())
+            .field("idle", &self.idle.len())
+            .field("threads", &self.threads)
+            .field("starting", &self.starting)
+            .finish()
+    }
+}
+
+impl Shared {
+    /// The life of a thread of the pool.
+    fn work(&self) {
+        let guard = AbortOnUnwind::arm("a job of the blocking pool");
+        while let Some(job) = self.next_job() {
+            job();
+        }
+        guard.disarm();
+    }
+
+    /// Waits for a job. `None` ends the thread, which no longer counts.
+    fn next_job(&self) -> Option<Job> {
+        loop {
+            let mut state = self.state.lock();
+            if let Some(job) = state.queue.pop_front() {
+                return Some(job);
+            }
+            state.idle.push(thread::current());
+            drop(state);
+            if !self.wait_until_called() {
+                return None;
+            }
+        }
+    }
+
+    /// Parks until a submitter has taken this thread out of the idle ones. `false` if none did in
+    /// time: the thread has ended then.
+    fn wait_until_called(&self) -> bool {
+        let me = thread::current().id();
+        let mut deadline = Instant::now() + self.idle_timeout;
+        loop {
+            thread::park_timeout(deadline.saturating_duration_since(Instant::now()));
+            let mut state = self.state.lock();
+            let Some(place) = state.idle.iter().position(|thread| thread.id() == me) else {
+                return true;
+            };
+            if Instant::now() < deadline {
+                continue;
+            }
+            if state.starting > 0 {
+                deadline += self.idle_timeout;
+                continue;
+            }
+            state.idle.remove(place);
+            state.threads -= 1;
+            return false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Output};
+    use std::sync::mpsc::{self, Receiver, Sender};
+    use std::{env, fs};
+
+    const LONG: Duration = Duration::from_secs(20);
+    const CHILD: &str = "GREENLET_TEST_CHILD";
+
+    /// A job that says that it runs, then waits until it is told to end.
+    fn gate(running: &Sender<Sender<()>>) -> Job {
+        let running = running.clone();
+        Box::new(move || {
+            let (open, gate) = mpsc::channel();
+            running.send(open).expect("the test listens");
+            let _ = gate.recv_timeout(LONG);
+        })
+    }
+
+    /// Occupies `n` threads of the pool; they are free when the answer is dropped.
+    fn occupy(pool: &Pool, n: usize) -> Vec<Sender<()>> {
+        let (running, gates) = mpsc::channel();
+        (0..n)
+            .map(|_| {
+                pool.submit(gate(&running)).expect("a thread");
+                gates.recv_timeout(LONG).expect("the job runs")
+            })
+            .collect()
+    }
+
+    fn submit_value(pool: &Pool, value: usize) -> Receiver<usize> {
+        let (sender, receiver) = mpsc::channel();
+        let job = Box::new(move || sender.send(value).unwrap_or_default());
+        pool.submit(job).expect("a thread");
+        receiver
+    }
+
+    #[track_caller]
+    fn eventually(claim: &str, mut holds: impl FnMut() -> bool) {
+        let deadline = Instant::now() + LONG;
+        while !holds() {
+            assert!(Instant::now() < deadline, "not in time: {claim}");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Runs one test of this file in a process of its own, on its main thread.
+    fn in_child(test: &str, variable: (&str, &str)) -> Output {
+        Command::new(env::current_exe().expect("a path"))
+            .args(["--exact", "--nocapture", "--test-threads=1"])
+            .arg(format!(
+                "{}::{test}",
+                module_path!().split_once("::").expect("a crate").1
+            ))
+            .env(CHILD, test)
+            .env(variable.0, variable.1)
+            .output()
+            .expect("the child runs")
+    }
+
+    fn is_child(test: &str) -> bool {
+        env::var(CHILD).is_ok_and(|child| child == test)
+    }
+
+    #[track_caller]
+    fn assert_passed(output: &Output) {
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{text}");
+        assert!(text.contains("1 passed"), "{text}");
+    }
+
+    #[test]
+    fn jobs_that_wait_for_each_other_all_run() {
+        let pool = Pool::new(64);
+        let gates = occupy(&pool, 64);
+        assert_eq!((pool.threads(), pool.idle(), pool.queued()), (64, 0, 0));
+        drop(gates);
+        eventually("all are idle", || pool.idle() == 64);
+    }
+
+    #[test]
+    fn at_the_cap_jobs_wait_and_run_in_order() {
+        let pool = Pool::new(1);
+        let gates = occupy(&pool, 1);
+        let (sender, receiver) = mpsc::channel();
+        for n in 0..100 {
+            let sender = sender.clone();
+            pool.submit(Box::new(move || sender.send(n).unwrap_or_default()))
+                .expect("accepted");
+        }
+        assert_eq!((pool.threads(), pool.queued()), (1, 100));
+        drop(gates);
+        for n in 0..100 {
+            assert_eq!(receiver.recv_timeout(LONG), Ok(n));
+        }
+        assert_eq!(pool.threads(), 1);
+    }
+
+    #[test]
+    fn an_idle_thread_is_used_before_a_new_one_is_started() {
+        let pool = Pool::new(8);
+        for n in 0..100 {
+            assert_eq!(submit_value(&pool, n).recv_timeout(LONG), Ok(n));
+            eventually("idle", || pool.idle() == 1);
+        }
+        assert_eq!(pool.threads(), 1);
+    }
+
+    #[test]
+    fn idle_threads_end_after_the_time_out_and_new_ones_start_later() {
+        let pool = Pool::with_idle_timeout(8, Duration::from_millis(30));
+        for n in 0..3 {
+            drop(occupy(&pool, 8));
+            eventually("all have ended", || pool.threads() == 0);
+            assert_eq!((pool.idle(), pool.queued()), (0, 0));
+            assert_eq!(submit_value(&pool, n).recv_timeout(LONG), Ok(n));
+        }
+    }
+
+    #[test]
+    fn a_light_load_keeps_one_thread_and_lets_the_others_end() {
+        let pool = Pool::with_idle_timeout(8, Duration::from_millis(200));
+        drop(occupy(&pool, 8));
+        eventually("all are idle", || pool.idle() == 8);
+        eventually("one is left", || {
+            submit_value(&pool, 0)
+                .recv_timeout(LONG)
+                .expect("the job runs");
+            pool.threads() == 1
+        });
+    }
+
+    #[test]
+    fn no_job_is_lost_between_time_outs_and_submissions() {
+        let pool = Pool::with_idle_timeout(4, Duration::from_micros(50));
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for n in 0..2_000 {
+                        assert_eq!(submit_value(&pool, n).recv_timeout(LONG), Ok(n));
+                        if n % 16 == 0 {
+                            thread::sleep(Duration::from_micros(60));
+                        }
+                    }
+                });
+            }
+        });
+        eventually("all have ended", || pool.threads() == 0);
+    }
+
+    #[test]
+    fn the_global_pool_is_one_and_its_threads_are_named() {
+        assert!(std::ptr::eq(Pool::global(), Pool::global()));
+        let (sender, receiver) = mpsc::channel();
+        let job = move || drop(sender.send(thread::current().name().map(String::from)));
+        Pool::global().submit(Box::new(job)).expect("a thread");
+        let name = receiver.recv_timeout(LONG).expect("the job runs");
+        assert_eq!(name.as_deref(), Some(THREAD_NAME));
+    }
+
+    #[test]
+    fn a_dropped_pool_still_runs_what_was_submitted() {
+        let pool = Pool::with_idle_timeout(1, Duration::from_millis(1));
+        let gates = occupy(&pool, 1);
+        let last = submit_value(&pool, 7);
+        drop(pool);
+        drop(gates);
+        assert_eq!(last.recv_timeout(LONG), Ok(7));
+    }
+
+    #[test]
+    fn a_job_that_unwinds_ends_the_process() {
+        const NAME: &str = "a_job_that_unwinds_ends_the_process";
+        if is_child(NAME) {
+            Pool::new(1)
+                .submit(Box::new(|| panic!("unwinds")))
+                .expect("a thread");
+            thread::sleep(LONG);
+            return;
+        }
+        let output = in_child(NAME, ("RUST_BACKTRACE", "0"));
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success());
+        assert!(message.contains("a job of the blocking pool"), "{message}");
+    }
+
+    #[test]
+    fn a_job_comes_back_when_there_is_no_thread_and_none_can_be_started() {
+        const NAME: &str = "a_job_comes_back_when_there_is_no_thread_and_none_can_be_started";
+        if !is_child(NAME) {
+            // std asks for stacks of a size that no address space has.
+            return assert_passed(&in_child(NAME, ("RUST_MIN_STACK", "4611686018427387904")));
+        }
+        let pool = Pool::new(4);
+        let (sender, receiver) = mpsc::channel();
+        let job = Box::new(move || sender.send(1).unwrap_or_default());
+        let refused = pool.submit(job).expect_err("no thread can be started");
+        assert_eq!(refused.error.kind(), io::ErrorKind::WouldBlock);
+        assert_eq!((pool.threads(), pool.idle(), pool.queued()), (0, 0, 0));
+        (refused.job)();
+        assert_eq!(receiver.recv(), Ok(1));
+    }
+
+    #[test]
+    fn a_job_that_gets_no_new_thread_waits_for_one_that_exists() {
+        const NAME: &str = "a_job_that_gets_no_new_thread_waits_for_one_that_exists";
+        if !is_child(NAME) {
+            return assert_passed(&in_child(NAME, ("MALLOC_ARENA_MAX", "1")));
+        }
+        let pool = Pool::new(4);
+        let gates = occupy(&pool, 1);
+        let address_space = limit_address_space(1 << 20);
+        let waiting = submit_value(&pool, 5);
+        assert_eq!(
+            (pool.threads(), pool.queued()),
+            (1, 1),
+            "limit {address_space}"
+        );
+        drop(gates);
+        assert_eq!(waiting.recv_timeout(LONG), Ok(5));
+    }
+
+    /// Leaves the process `bytes` of new mappings: too few for a stack.
+    fn limit_address_space(bytes: usize) -> usize {
+        let status = fs::read_to_string("/proc/self/status").expect("status");
+        let size = status.split("VmSize:").nth(1).expect("VmSize");
+        let kib: usize = size
+            .split_whitespace()
+            .next()
+            .expect("kB")
+            .parse()
+            .expect("a number");
+        let limit = kib * 1024 + bytes;
+        let done = Command::new("prlimit")
+            .args(["--pid", &std::process::id().to_string()])
+            .arg(format!("--as={limit}:"))
+            .status()
+            .expect("prlimit of util-linux");
+        assert!(done.success());
+        limit
+    }
+}

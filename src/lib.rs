@@ -1,0 +1,125 @@
+//! Green threads for plain blocking code.
+//!
+//! A *greenlet* is a thread, as far as Rust can tell: it has a stack of its own and thread-locals of
+//! its own. So it runs code that was written for threads; so code that is safe on threads is safe
+//! here; and so a greenlet that waits may go on on another OS thread. A *runtime* has a few OS
+//! threads, each with a *hub* that runs one greenlet after the other: a million of them cost about
+//! two pages of memory each, and a switch some tens of nanoseconds.
+//!
+//! ```
+//! use std::io::{Read, Write};
+//! use greenlet::net::{TcpListener, TcpStream};
+//!
+//! greenlet::run(|| -> std::io::Result<()> {
+//!     let listener = TcpListener::bind("127.0.0.1:0")?;
+//!     let addr = listener.local_addr()?;
+//!     let server = greenlet::spawn(move || -> std::io::Result<()> {
+//!         let (mut stream, _) = listener.accept()?;
+//!         let mut request = [0; 5];
+//!         stream.read_exact(&mut request)?;
+//!         stream.write_all(&request)
+//!     });
+//!     let mut stream = TcpStream::connect(addr)?;
+//!     stream.write_all(b"hello")?;
+//!     let mut answer = String::new();
+//!     stream.read_to_string(&mut answer)?;
+//!     assert_eq!(answer, "hello");
+//!     server.join().unwrap()
+//! })
+//! # .unwrap()
+//! ```
+//!
+//! # Where to find what
+//!
+//! | for | look at |
+//! |---|---|
+//! | starting | [`run`], [`try_run`], [`Runtime`], [`RuntimeBuilder`] |
+//! | greenlets | [`spawn`], [`try_spawn`], [`Builder`], [`JoinHandle`]; [`spawn_local`] for what is not `Send` |
+//! | the one that runs | [`current`], [`park`], [`sleep`], [`yield_now`], [`hub_id`] |
+//! | TCP | [`net`], which has std's names |
+//! | much stack for a moment | [`on_thread_stack`] |
+//! | another allocator than the system's | [`OnWorker`] |
+//! | numbers | [`stats`], [`Runtime::stats`] |
+//! | what can fail | [`BuildError`], [`ThreadLocalsError`], [`Cancelled`] |
+//! | how it works | [`_documentation`] |
+//!
+//! # On threads and on greenlets
+//!
+//! Every function here may be called anywhere. In a greenlet, what waits parks the greenlet, and its
+//! hub runs others. On a plain thread it blocks the thread.
+//!
+//! What blocks without this crate's knowledge blocks the hub: `std::net`, `std::fs`, a *contended*
+//! std lock, `std::thread::sleep`. Short waits of that kind do no harm; long ones stop the other
+//! greenlets of that hub.
+//!
+//! **Never hold a std lock over a wait, and never wait in a std channel, `Condvar` or `Barrier`.** The
+//! greenlet that would end such a wait may need the very hub that it blocks: with one hub that is a
+//! certain deadlock, with more it depends on timing. Reading and writing a stream may wait, so they
+//! count. A guard in the head of a `match` or `for` lives to its end:
+//! `match queue.lock().unwrap().pop() { None => greenlet::sleep(pause), .. }` holds the lock over
+//! the sleep. Take what you need out of the lock first, and let idle greenlets [`park`].
+//!
+//! # What a greenlet does not have of its own
+//!
+//! The kernel knows only the worker. So tied to the worker are: `gettid`, the processor affinity,
+//! signals sent to one thread, `setns` and `unshare`, the thread's name in the kernel, its CPU clock,
+//! and robust or priority-inheriting pthread mutexes. A greenlet that needs one of these to stay the
+//! same is pinned with [`Builder::hub`]. After a `fork` in a greenlet the child has that greenlet
+//! only, as a plain thread; it may `exec` or end, but not use the runtime.
+
+/// Longer texts on how the crate works, for readers of its source.
+pub mod _documentation {
+    #[doc = include_str!("docs/thread_locals.md")]
+    pub mod thread_locals {}
+
+    #[doc = include_str!("sched/README.md")]
+    pub mod scheduler {}
+}
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
+#[path = "../arch/mod.rs"]
+mod arch;
+
+mod sys;
+
+mod abort;
+mod error;
+mod interest;
+mod lock;
+mod reason;
+mod waker;
+
+mod reactor;
+mod stack;
+mod timer;
+mod tls;
+
+mod sched;
+
+mod blocking;
+mod io;
+
+mod builder;
+mod greenlet;
+mod join_handle;
+pub mod net;
+mod on_worker;
+mod panic_message;
+mod runtime;
+mod spawn;
+
+mod monkey;
+
+pub use builder::Builder;
+pub use error::{BuildError, Cancelled, ThreadLocalsError};
+pub use greenlet::{
+    Greenlet, current, hub_id, on_thread_stack, park, park_timeout, sleep, sleep_until, yield_now,
+};
+pub use join_handle::JoinHandle;
+pub use on_worker::OnWorker;
+pub use runtime::{RunError, Runtime, RuntimeBuilder, run, stats, try_run};
+pub use sched::{Id, Stats};
+pub use spawn::{spawn, spawn_local, try_spawn};

@@ -1,0 +1,44 @@
+//! TCP for greenlets: [`std::net`]'s names, meanings and errors.
+//!
+//! `use greenlet::net` in the place of `use std::net` is all that a program has to change. A
+//! call that waits (connecting, accepting, reading, writing, looking up a name) then parks the
+//! greenlet that made it, and its hub runs others in the meantime. Outside a greenlet the same
+//! call blocks its thread, as std's does. A socket belongs to no hub and no runtime: greenlets
+//! of any hub, and plain threads, may use it at the same time.
+//!
+//! | std | here |
+//! |---|---|
+//! | [`TcpStream`], [`TcpListener`], [`Incoming`] | the same, made green |
+//! | [`ToSocketAddrs`] | the same types; names are looked up on a thread of the blocking pool |
+//! | addresses, [`Shutdown`], [`AddrParseError`] | std's own |
+//! | `UdpSocket` | not yet |
+//!
+//! # Differences
+//!
+//! Each item has a section *Differences* where there are any. The ones that are seen most:
+//!
+//! - [`TcpListener::shutdown`] is new: it ends every [`accept`](TcpListener::accept), on all
+//!   clones, with a [`ListenerShutdown`] error, and [`Incoming`] ends with it.
+//! - [`ToSocketAddrs`] is a trait of this crate. Types of your own that implement std's have to
+//!   implement this one.
+//! - Sockets stay in blocking mode in the kernel's eyes, so that a descriptor may be shared with
+//!   code that knows nothing of greenlets. A listener that has accepted is the exception: see
+//!   [`TcpListener`].
+//! - Closing a stream that lingers ([`TcpStream::set_linger`]) waits in the kernel, and keeps
+//!   the hub waiting, too.
+
+mod incoming;
+mod listener_shutdown;
+mod resolve;
+mod tcp_listener;
+mod tcp_stream;
+
+pub use std::net::{
+    AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
+};
+
+pub use incoming::Incoming;
+pub use listener_shutdown::ListenerShutdown;
+pub use resolve::ToSocketAddrs;
+pub use tcp_listener::TcpListener;
+pub use tcp_stream::TcpStream;

@@ -1,0 +1,507 @@
+//! A TCP connection.
+
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use super::ToSocketAddrs;
+use super::resolve::first_that_works;
+use crate::interest::Interest;
+use crate::io::Source;
+use crate::reason::WaitReason;
+use crate::sys::{self, socket, socket_option};
+
+/// A TCP connection: [`std::net::TcpStream`] for greenlets.
+///
+/// Made by [`connect`](Self::connect) or [`TcpListener::accept`](super::TcpListener::accept),
+/// it is read and written through [`Read`] and [`Write`], by value or by reference. Several
+/// greenlets and threads may do so at once, on one stream or on clones. The connection is closed
+/// when its last clone is dropped; [`shutdown`](Self::shutdown) ends either direction before
+/// that, and wakes whoever waits for it.
+///
+/// # Examples
+///
+/// ```
+/// use greenlet::net::{TcpListener, TcpStream};
+/// use std::io::{self, Read, Write};
+///
+/// # fn main() -> io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let mut near = TcpStream::connect(listener.local_addr()?)?;
+/// let (mut far, _) = listener.accept()?;
+///
+/// near.write_all(b"hello")?;
+/// drop(near);
+///
+/// let mut heard = String::new();
+/// far.read_to_string(&mut heard)?;
+/// assert_eq!(heard, "hello");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Differences
+///
+/// - A vectored write to a connection whose peer is gone raises no SIGPIPE. (std's other writes
+///   do not either, and neither do ours.)
+/// - A write that is cut short by an error reports what was sent, as the kernel's does; the next
+///   one may then say [`BrokenPipe`](io::ErrorKind::BrokenPipe) where std's says
+///   [`ConnectionReset`](io::ErrorKind::ConnectionReset).
+/// - Urgent data that is taken out of its turn, by `recv` with `MSG_OOB` on the raw descriptor, can
+///   hide what came behind it from a greenlet that reads at the same time, until more comes.
+/// - [`set_linger`](Self::set_linger) and [`linger`](Self::linger) are here, though not yet
+///   stable in std; [`set_quickack`](Self::set_quickack) and [`quickack`](Self::quickack) need
+///   no extension trait.
+pub struct TcpStream {
+    source: Source,
+}
+
+impl TcpStream {
+    pub(super) fn new(source: Source) -> Self {
+        Self { source }
+    }
+
+    /// A connection to `addr`.
+    ///
+    /// When `addr` is several addresses, they are tried in turn until one answers. Names are
+    /// looked up off the hub, see [`ToSocketAddrs`].
+    ///
+    /// # Errors
+    ///
+    /// The error of the last address, or of the lookup. Among them
+    /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused),
+    /// [`TimedOut`](io::ErrorKind::TimedOut) when the kernel gives up (after about two minutes),
+    /// [`NetworkUnreachable`](io::ErrorKind::NetworkUnreachable), and
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) when there is no address at all.
+    pub fn connect<A: ToSocketAddrs>(addr: A) -> io::Result<TcpStream> {
+        first_that_works(addr, |addr| Self::connect_to(addr, None))
+    }
+
+    /// A connection to `addr` that is made within `timeout`, or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`](io::ErrorKind::TimedOut) when time is up,
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) when `timeout` is zero, and those of
+    /// [`connect`](Self::connect).
+    pub fn connect_timeout(addr: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+        if timeout.is_zero() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "cannot set a 0 duration timeout",
+            ));
+        }
+        // A deadline that the clock cannot express is none.
+        Self::connect_to(addr, Instant::now().checked_add(timeout))
+    }
+
+    fn connect_to(addr: &SocketAddr, deadline: Option<Instant>) -> io::Result<Self> {
+        let source = Source::new(socket::stream_for(addr, libc::SOCK_NONBLOCK)?);
+        // The first call begins to connect, each later one asks how far it got and takes the
+        // error if it failed. Unlike SO_ERROR, that is not fooled by a wake without a cause.
+        source.retry_until(Interest::Write, WaitReason::Connect, deadline, |fd| {
+            loop {
+                let Err(error) = socket::connect(fd, addr) else {
+                    return Poll::Ready(Ok(()));
+                };
+                match error.raw_os_error() {
+                    Some(libc::EISCONN) => return Poll::Ready(Ok(())),
+                    Some(libc::EINPROGRESS | libc::EALREADY) => return Poll::Pending,
+                    Some(libc::EINTR) => {}
+                    _ => return Poll::Ready(Err(error)),
+                }
+            }
+        })?;
+        sys::fd::set_nonblocking(source.as_fd(), false)?;
+        Ok(Self { source })
+    }
+
+    /// The address of the other end.
+    ///
+    /// # Errors
+    ///
+    /// [`NotConnected`](io::ErrorKind::NotConnected) when the connection is gone.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        socket::peer_addr(self.as_fd())
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) when the socket came from a descriptor and
+    /// is not an IP socket.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        socket::local_addr(self.as_fd())
+    }
+
+    /// Ends reading, writing or both, for all clones, and wakes those that wait.
+    ///
+    /// After [`Shutdown::Read`], reads return what had come, then 0. After
+    /// [`Shutdown::Write`], writes fail with [`BrokenPipe`](io::ErrorKind::BrokenPipe), and the
+    /// peer reads 0 at the end of what was sent.
+    ///
+    /// # Errors
+    ///
+    /// [`NotConnected`](io::ErrorKind::NotConnected) when the connection is gone.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        socket::shutdown(self.as_fd(), how)?;
+        self.source.wake_all();
+        Ok(())
+    }
+
+    /// Another handle to the same connection. Both read from and write to one stream of bytes,
+    /// and share options, time-outs and mode.
+    ///
+    /// # Errors
+    ///
+    /// When the process has too many descriptors open.
+    pub fn try_clone(&self) -> io::Result<TcpStream> {
+        Ok(Self {
+            source: self.source.try_clone()?,
+        })
+    }
+
+    /// How long a read waits before it fails with
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock); `None` is for ever. Clones share it. It holds
+    /// for reads that begin later.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) when it is zero.
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.source.set_timeout(Interest::Read, timeout)
+    }
+
+    /// How long a write waits before it fails with
+    /// [`WouldBlock`](io::ErrorKind::WouldBlock), or returns what it sent until then; `None` is
+    /// for ever. Clones share it. It holds for writes that begin later.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) when it is zero.
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.source.set_timeout(Interest::Write, timeout)
+    }
+
+    /// What [`set_read_timeout`](Self::set_read_timeout) set, rounded up as the kernel does.
+    ///
+    /// # Errors
+    ///
+    /// When the socket came from a descriptor that is none.
+    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+        self.source.timeout(Interest::Read)
+    }
+
+    /// What [`set_write_timeout`](Self::set_write_timeout) set, rounded up as the kernel does.
+    ///
+    /// # Errors
+    ///
+    /// When the socket came from a descriptor that is none.
+    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+        self.source.timeout(Interest::Write)
+    }
+
+    /// Reads without taking: waits as a read does, and leaves the bytes for the next one.
+    ///
+    /// # Errors
+    ///
+    /// A read's.
+    pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.source.retry(Interest::Read, WaitReason::IoRead, |fd| {
+            socket::peek(fd, buf)
+        })
+    }
+
+    /// Sets `SO_LINGER`, in whole seconds: how long closing waits for what was written to be
+    /// received. `None`, the kernel's default, does not wait and still sends it; zero throws it
+    /// away and resets the connection.
+    ///
+    /// # Errors
+    ///
+    /// When the socket came from a descriptor that is none.
+    ///
+    /// # Differences
+    ///
+    /// It is the kernel that waits, in the `close` of the last clone's drop, so a time above
+    /// zero can hold up the hub of the greenlet that drops it.
+    pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
+        let seconds = linger.map_or(0, |linger| linger.as_secs());
+        let value = libc::linger {
+            l_onoff: linger.is_some().into(),
+            l_linger: libc::c_int::try_from(seconds).unwrap_or(libc::c_int::MAX),
+        };
+        socket_option::LINGER.set(self.as_fd(), value)
+    }
+
+    /// The value of `SO_LINGER`.
+    ///
+    /// # Errors
+    ///
+    /// When the socket came from a descriptor that is none.
+    pub fn linger(&self) -> io::Result<Option<Duration>> {
+        let value = socket_option::LINGER.get(self.as_fd())?;
+        Ok((value.l_onoff != 0).then(|| Duration::from_secs(value.l_linger as u64)))
+    }
+
+    /// Sets `TCP_NODELAY`: small segments are sent at once rather than gathered (Nagle).
+    ///
+    /// # Errors
+    ///
+    /// When the socket came from a descriptor and is not TCP.
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        socket_option::NODELAY.set(self.as_fd(), nodelay.into())
+    }
+
+    /// The value of `TCP_NODELAY`.
+    ///
+    /// # Errors
+    ///
+    /// When the socket came from a descriptor and is not TCP.
+    pub fn nodelay(&self) -> io::Result<bool> {
+        Ok(socket_option::NODELAY.get(self.as_fd())? != 0)
+    }
+
+    /// Sets `TCP_QUICKACK`: what is received is acknowledged at once, for the time being. std
+    /// has it in `std::os::linux::net::TcpStreamExt`.
+    ///
+    /// # Errors
+    ///
+    /// When the socket came from a descriptor and is not TCP.
+    pub fn set_quickack(&self, quickack: bool) -> io::Result<()> {
+        socket_option::QUICKACK.set(self.as_fd(), quickack.into())
+    }
+
+    /// The value of `TCP_QUICKACK`.
+    ///
+    /// # Errors
+    ///
+    /// When the socket came from a descriptor and is not TCP.
+    pub fn quickack(&self) -> io::Result<bool> {
+        Ok(socket_option::QUICKACK.get(self.as_fd())? != 0)
+    }
+
+    /// Sets `IP_TTL`, the time-to-live of every packet.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) unless it is 1 to 255.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        socket_option::TTL.set(self.as_fd(), ttl as libc::c_int)
+    }
+
+    /// The value of `IP_TTL`.
+    ///
+    /// # Errors
+    ///
+    /// When the socket came from a descriptor and has no such option.
+    pub fn ttl(&self) -> io::Result<u32> {
+        Ok(socket_option::TTL.get(self.as_fd())? as u32)
+    }
+
+    /// The socket's pending error (`SO_ERROR`), which is thereby cleared.
+    ///
+    /// # Errors
+    ///
+    /// When the option cannot be read; the pending error itself is in the `Ok`.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        socket::take_error(self.as_fd())
+    }
+
+    /// Whether reads and writes answer [`WouldBlock`](io::ErrorKind::WouldBlock) instead of
+    /// waiting, in a greenlet, too. Clones share it.
+    ///
+    /// # Errors
+    ///
+    /// When the descriptor does not know the mode, which no socket does.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.source.set_nonblocking(nonblocking)
+    }
+
+    /// Sends all of `send`'s data, as a blocking socket does: `send` transmits what comes after
+    /// the bytes that it is told are sent, until those are `wanted`.
+    ///
+    /// An error after the first byte is left for the next call to meet.
+    fn send_all(
+        &self,
+        wanted: usize,
+        mut send: impl FnMut(BorrowedFd<'_>, usize) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let mut sent = 0;
+        let result = self
+            .source
+            .retry(Interest::Write, WaitReason::IoWrite, |fd| {
+                loop {
+                    sent += send(fd, sent)?;
+                    if sent >= wanted {
+                        return Ok(());
+                    }
+                }
+            });
+        match result {
+            Err(error) if sent == 0 => Err(error),
+            _ => Ok(sent),
+        }
+    }
+}
+
+impl Read for TcpStream {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buf)
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&*self).read_vectored(bufs)
+    }
+}
+
+impl Read for &TcpStream {
+    /// Waits until there is something to read, and reads what there is.
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.source
+            .retry_read(buf.len(), |fd| socket::receive(fd, buf))
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        // No more than one call takes, or a full read would look like a short one.
+        let count = bufs.len().min(socket::BUFFERS_MAX);
+        let bufs = &mut bufs[..count];
+        let wanted = total_of(bufs.iter().map(|buf| buf.len()));
+        // The kernel's readv answers so whatever the socket is at; its recvmsg waits for data.
+        if wanted == 0 {
+            return Ok(0);
+        }
+        self.source
+            .retry_read(wanted, |fd| socket::receive_vectored(fd, bufs))
+    }
+}
+
+impl Write for TcpStream {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&*self).write(buf)
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Write for &TcpStream {
+    /// Waits until all of `buf` is with the kernel, the time-out passes or the connection fails.
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.send_all(buf.len(), |fd, sent| socket::send(fd, &buf[sent..]))
+    }
+
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let wanted = total_of(bufs.iter().map(|buf| buf.len()));
+        // As the kernel's writev, and unlike its sendmsg, which looks at the socket first.
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let bufs = without_empty_heads(bufs);
+        self.send_all(wanted, |fd, sent| match sent {
+            0 => socket::send_vectored(fd, bufs),
+            _ => send_rest_slow(fd, bufs, sent),
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// As std's: the addresses where they can be told, and the descriptor.
+impl fmt::Debug for TcpStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("TcpStream");
+        if let Ok(addr) = self.local_addr() {
+            debug.field("addr", &addr);
+        }
+        if let Ok(peer) = self.peer_addr() {
+            debug.field("peer", &peer);
+        }
+        debug.field("fd", &self.as_raw_fd()).finish()
+    }
+}
+
+impl AsFd for TcpStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.as_fd()
+    }
+}
+
+impl AsRawFd for TcpStream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
+    }
+}
+
+impl FromRawFd for TcpStream {
+    /// # Safety
+    ///
+    /// `fd` is open, and nobody else owns it: [`OwnedFd`]'s terms.
+    unsafe fn from_raw_fd(fd: RawFd) -> Self {
+        // SAFETY: the caller promises what `OwnedFd` asks for.
+        unsafe { OwnedFd::from_raw_fd(fd) }.into()
+    }
+}
+
+impl IntoRawFd for TcpStream {
+    fn into_raw_fd(self) -> RawFd {
+        OwnedFd::from(self).into_raw_fd()
+    }
+}
+
+impl From<OwnedFd> for TcpStream {
+    fn from(fd: OwnedFd) -> Self {
+        Self::new(Source::adopt(fd))
+    }
+}
+
+/// The descriptor, in the blocking mode that the user asked for.
+impl From<TcpStream> for OwnedFd {
+    fn from(stream: TcpStream) -> Self {
+        stream.source.into_fd()
+    }
+}
+
+impl From<std::net::TcpStream> for TcpStream {
+    fn from(stream: std::net::TcpStream) -> Self {
+        OwnedFd::from(stream).into()
+    }
+}
+
+/// std's stream, in the blocking mode that the user asked for.
+impl From<TcpStream> for std::net::TcpStream {
+    fn from(stream: TcpStream) -> Self {
+        OwnedFd::from(stream).into()
+    }
+}
+
+/// Bytes in all buffers. The same buffer may be there many times, so the sum may not fit.
+fn total_of(lengths: impl Iterator<Item = usize>) -> usize {
+    lengths.fold(0, usize::saturating_add)
+}
+
+/// Only a write that sends nothing could make [`TcpStream::send_all`] go round for ever; one
+/// that begins with as many empty buffers as the kernel takes at once would be such a write.
+fn without_empty_heads<'a, 'b>(bufs: &'a [IoSlice<'b>]) -> &'a [IoSlice<'b>] {
+    let heads = bufs.iter().take_while(|buf| buf.is_empty()).count();
+    &bufs[heads..]
+}
+
+/// Sends what comes after the first `sent` bytes of `bufs`.
+#[cold]
+fn send_rest_slow(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>], sent: usize) -> io::Result<usize> {
+    let mut rest = bufs.to_vec();
+    let mut rest = rest.as_mut_slice();
+    IoSlice::advance_slices(&mut rest, sent);
+    socket::send_vectored(fd, rest)
+}

@@ -1,0 +1,359 @@
+//! Runtimes: a number of hubs and the greenlets that they run.
+
+use std::fmt;
+use std::io;
+use std::panic::{Location, resume_unwind};
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::thread;
+
+use crate::blocking;
+use crate::builder;
+use crate::error::{BuildError, ThreadLocalsError};
+use crate::join_handle::JoinHandle;
+use crate::panic_message;
+use crate::sched::{self, Shared, SpawnOptions, Stats};
+use crate::stack;
+
+/// The stack of the greenlet that `run` starts: as large as a main thread's.
+const MAIN_STACK: usize = 8 << 20;
+
+/// More hubs than this are a mistake.
+const MAX_HUBS: usize = 1024;
+
+/// A scheduler with its worker threads, one hub each.
+///
+/// Dropping it ends its greenlets: closures that have not started are dropped, every wait answers
+/// with an unwinding [`Cancelled`](crate::Cancelled), and the drop returns when the last greenlet
+/// has ended and the workers are gone. Greenlets that are unwinding already finish that, waits in
+/// destructors included. A greenlet that never waits or yields holds the drop up, and so does one
+/// that catches `Cancelled` and goes on, at full speed: every wait fails at once. Dropped by one
+/// of its own greenlets, a runtime ends in the background.
+///
+/// With `panic = "abort"` nothing can unwind: the workers stop, and greenlets that wait are
+/// leaked.
+pub struct Runtime {
+    shared: Arc<Shared>,
+    workers: Vec<thread::JoinHandle<()>>,
+}
+
+impl Runtime {
+    /// Sets a runtime up.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let runtime = greenlet::Runtime::builder().hubs(2).stack_size(1 << 20).build()?;
+    /// assert_eq!(runtime.run(|| 1 + 1), 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder() -> RuntimeBuilder {
+        RuntimeBuilder::default()
+    }
+
+    /// Runs `f` in a greenlet named `main` and returns its result. May be called again, and from
+    /// several threads. `f` may borrow: the caller is blocked meanwhile.
+    ///
+    /// The greenlet has a stack of 8 MiB. Greenlets that it has spawned may outlive it; they end
+    /// with the runtime.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of `f`. In a greenlet, whose hub would be blocked.
+    ///
+    /// ```
+    /// # let runtime = greenlet::Runtime::builder().hubs(1).build().unwrap();
+    /// let mut numbers = vec![3, 1, 2];
+    /// runtime.run(|| numbers.sort());
+    /// assert_eq!(numbers, [1, 2, 3]);
+    /// ```
+    #[track_caller]
+    pub fn run<F, T>(&self, f: F) -> T
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
+        assert!(
+            !sched::on_greenlet(),
+            "a runtime's `run` would block the hub of this greenlet"
+        );
+        let slot_size = self
+            .shared
+            .slot_size_for(MAIN_STACK)
+            .expect("8 MiB fit into memory");
+        let options = SpawnOptions {
+            name: Some("main".into()),
+            spawned_at: Location::caller(),
+            slot_size,
+            hub: None,
+            ground: None,
+        };
+        // SAFETY: Send; and the caller waits below, so what `f` borrows stays.
+        let main = unsafe { sched::spawn(&self.shared, options, f) };
+        let result = main.join(true).expect("a shielded wait is not cancelled");
+        result.unwrap_or_else(|payload| resume_unwind(payload))
+    }
+
+    /// [`spawn`](crate::spawn) in this runtime, from anywhere.
+    #[track_caller]
+    pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let site = Location::caller();
+        // SAFETY: Send and 'static.
+        unsafe { builder::Builder::new().spawn_in(&self.shared, site, false, f) }
+            .expect("without options nothing can be wrong with them")
+    }
+
+    /// How many hubs it has.
+    pub fn hubs(&self) -> usize {
+        self.shared.hub_count()
+    }
+
+    /// What it has done so far.
+    pub fn stats(&self) -> Stats {
+        stats_of(&self.shared)
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if cfg!(panic = "abort") {
+            // Greenlets that wait are leaked, and whoever wakes one goes to its runtime.
+            std::mem::forget(self.shared.clone());
+        }
+        self.shared.end();
+        if sched::runtime().is_some_and(|own| Arc::ptr_eq(own, &self.shared)) {
+            return;
+        }
+        let workers = std::mem::take(&mut self.workers);
+        blocking::offload(|| {
+            for worker in workers {
+                // A worker does not panic: it aborts.
+                let _ = worker.join();
+            }
+        });
+        // Descriptors that outlive the runtime register with another one.
+        self.shared.reactor.close();
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime")
+            .field("hubs", &self.hubs())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a [`Runtime`] is to be like; by [`Runtime::builder`].
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing before `build`"]
+pub struct RuntimeBuilder {
+    hubs: Option<usize>,
+    stack_size: Option<usize>,
+    share_thread_locals: bool,
+}
+
+impl RuntimeBuilder {
+    /// How many hubs, and so worker threads: 1 to 1,024. Otherwise `GREENLET_HUBS` says so, or
+    /// else the number of available processors.
+    pub fn hubs(mut self, hubs: usize) -> Self {
+        self.hubs = Some(hubs);
+        self
+    }
+
+    /// The stack size of greenlets that do not ask for another, in bytes of address space; see
+    /// [`Builder::stack_size`](crate::Builder::stack_size). Otherwise `GREENLET_STACK_SIZE` says
+    /// so, or else it is 256 KiB.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// Lets greenlets share their worker's thread-locals instead of having their own: a page less
+    /// for each, and possible where [`build`](Self::build) answers
+    /// [`BuildError::ThreadLocals`]. A greenlet then stays on the hub on which it started.
+    ///
+    /// # Safety
+    ///
+    /// Rust takes a greenlet for a thread, which it then is not. No code that runs in greenlets may
+    /// - keep a borrow into a `thread_local!` (inside of `LocalKey::with`, or a `RefCell` guard of
+    ///   it) over a wait, nor wait in the initialiser of one;
+    /// - use crates that set a thread-local for a scope (scoped-tls) around a wait;
+    /// - wait in a `Drop` that runs while a panic unwinds;
+    /// - hold a re-entrant lock (std's stdout lock) over a wait;
+    /// - expect `errno`, or another C library's per-thread state, to be kept over a wait.
+    pub unsafe fn share_thread_locals(mut self) -> Self {
+        self.share_thread_locals = true;
+        self
+    }
+
+    /// Starts the workers.
+    ///
+    /// # Errors
+    ///
+    /// - `Hubs`: a number of hubs out of range, or `GREENLET_HUBS` is no number.
+    /// - `StackSize`: less than 16 KiB, or more than there is address space.
+    /// - `Environment`: `GREENLET_STACK_SIZE` is no number.
+    /// - `ThreadLocals`: greenlets cannot have thread-locals of their own here; it says why.
+    /// - `Io`: the system refuses threads, descriptors or memory.
+    pub fn build(self) -> Result<Runtime, BuildError> {
+        let hubs = self.chosen_hubs()?;
+        let size = self.chosen_stack_size()?;
+        let support = if self.share_thread_locals {
+            None
+        } else {
+            Some(blocking::offload(sched::support)?)
+        };
+        let slot_size = Some(size)
+            .filter(|size| *size >= stack::MIN_SIZE)
+            .and_then(|size| sched::slot_size(size, support))
+            .ok_or(BuildError::StackSize(size))?;
+        panic_message::install();
+        // Not on a greenlet: OS threads are to be started by OS threads.
+        let (shared, workers) = blocking::offload(|| sched::start(hubs, slot_size, support))?;
+        Ok(Runtime { shared, workers })
+    }
+
+    fn chosen_hubs(&self) -> Result<usize, BuildError> {
+        let hubs = match (self.hubs, std::env::var("GREENLET_HUBS")) {
+            (Some(hubs), _) => hubs,
+            (None, Ok(text)) => text.trim().parse().map_err(|_| BuildError::Hubs(text))?,
+            (None, Err(_)) => thread::available_parallelism()
+                .map_or(1, usize::from)
+                .min(MAX_HUBS),
+        };
+        if (1..=MAX_HUBS).contains(&hubs) {
+            Ok(hubs)
+        } else {
+            Err(BuildError::Hubs(hubs.to_string()))
+        }
+    }
+
+    fn chosen_stack_size(&self) -> Result<usize, BuildError> {
+        match (self.stack_size, std::env::var("GREENLET_STACK_SIZE")) {
+            (Some(size), _) => Ok(size),
+            (None, Ok(text)) => text.trim().parse().map_err(|_| BuildError::Environment {
+                name: "GREENLET_STACK_SIZE",
+                value: text,
+            }),
+            (None, Err(_)) => Ok(stack::DEFAULT_SIZE),
+        }
+    }
+}
+
+/// Why [`try_run`] has not run its closure to the end.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The runtime could not be built.
+    Build(BuildError),
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Build(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for RunError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Build(error) => Some(error),
+        }
+    }
+}
+
+impl From<RunError> for io::Error {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Build(error) => error.into(),
+        }
+    }
+}
+
+/// Builds a runtime, runs `f` in it and drops it: greenlets that are left then are cancelled.
+///
+/// # Panics
+///
+/// If the runtime cannot be built, with the reason; with the panic of `f`; and in a greenlet.
+///
+/// ```
+/// let sum = greenlet::run(|| {
+///     let greenlets: Vec<_> = (0..10).map(|n| greenlet::spawn(move || n * n)).collect();
+///     greenlets.into_iter().map(|greenlet| greenlet.join().unwrap()).sum::<u32>()
+/// });
+/// assert_eq!(sum, 285);
+/// ```
+#[track_caller]
+pub fn run<F, T>(f: F) -> T
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    match try_run(f) {
+        Ok(value) => value,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// [`run`], with an error instead of a panic if the runtime cannot be built.
+///
+/// # Errors
+///
+/// [`RunError::Build`], with `f` dropped unrun.
+///
+/// # Panics
+///
+/// With the panic of `f`, and in a greenlet.
+#[track_caller]
+pub fn try_run<F, T>(f: F) -> Result<T, RunError>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    let runtime = Runtime::builder().build().map_err(RunError::Build)?;
+    Ok(runtime.run(f))
+}
+
+/// What the runtime of the calling greenlet has done so far; `None` outside of a greenlet.
+pub fn stats() -> Option<Stats> {
+    sched::runtime().map(|shared| stats_of(shared))
+}
+
+fn stats_of(shared: &Shared) -> Stats {
+    let (threads, idle, queued) = blocking::counts();
+    let mut stats = shared.stats();
+    stats.blocking_threads = threads as u64;
+    stats.blocking_idle = idle as u64;
+    stats.blocking_queued = queued as u64;
+    stats
+}
+
+/// Calls `f` with the runtime of the caller, or with the default one.
+pub(crate) fn with_current<R>(f: impl FnOnce(&Arc<Shared>) -> R) -> R {
+    match sched::runtime() {
+        Some(shared) => f(shared),
+        None => f(&default_runtime().shared),
+    }
+}
+
+/// The runtime for greenlets that are spawned outside of any. Ends with the process.
+fn default_runtime() -> &'static Runtime {
+    static DEFAULT: OnceLock<Runtime> = OnceLock::new();
+    DEFAULT.get_or_init(|| match Runtime::builder().build() {
+        Ok(runtime) => runtime,
+        Err(error) => panic!("the default runtime cannot be built: {error}"),
+    })
+}
+
+impl From<ThreadLocalsError> for RunError {
+    fn from(error: ThreadLocalsError) -> Self {
+        Self::Build(error.into())
+    }
+}

@@ -1,0 +1,230 @@
+//! The control block of a greenlet.
+
+use std::any::Any;
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::panic::Location;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
+use corosensei::{Coroutine, Yielder};
+
+use super::cell::{Cell, CellRef, Id};
+use super::current::Current;
+use super::ground::GreenletGround;
+use super::hub::Hub;
+use super::join::JoinSlot;
+use super::park::Handoff;
+use super::registry::Links;
+use super::shared::Shared;
+use crate::stack::Ground;
+use crate::waker::Header;
+
+/// The coroutine of a greenlet: a hub goes in at each resume, a [`Handoff`] comes out.
+pub(super) type GreenletCoroutine = Coroutine<*const Hub, Handoff, (), Ground>;
+pub(super) type GreenletYielder = Yielder<*const Hub, Handoff>;
+
+/// `pinned` of a greenlet that may run on any hub.
+const ANYWHERE: usize = usize::MAX;
+
+/// What has to be known of a greenlet's closure and result, whose types only `body.rs` knows.
+#[derive(Debug)]
+pub(super) struct BodyTable {
+    /// Runs the closure and stores the result, or the panic.
+    ///
+    /// # Safety
+    ///
+    /// Called once, on the greenlet.
+    pub(super) run: unsafe fn(NonNull<GreenletCell>),
+    /// Drops the closure instead and stores the payload as a panic.
+    ///
+    /// # Safety
+    ///
+    /// Called once, instead of `run`.
+    pub(super) fail: unsafe fn(NonNull<GreenletCell>, Box<dyn Any + Send>),
+    /// Moves the result to `out`, which points to a `std::thread::Result<T>`.
+    ///
+    /// # Safety
+    ///
+    /// The greenlet has ended, the caller owns the result, and `out` is writable.
+    pub(super) take: unsafe fn(NonNull<GreenletCell>, out: *mut ()),
+    /// Drops the result.
+    ///
+    /// # Safety
+    ///
+    /// The greenlet has run, and the caller owns the result.
+    pub(super) drop_result: unsafe fn(NonNull<GreenletCell>),
+}
+
+/// A greenlet. Behind it, in the same allocation, lie its closure and its result.
+///
+/// The greenlet itself owns one reference, from its spawn to its end; run queues hold plain
+/// pointers and live on that one.
+#[repr(C)]
+pub(crate) struct GreenletCell {
+    /// Must be the first field: a pointer to it is a pointer to all.
+    cell: Cell,
+    /// The hub that it must run on, or `ANYWHERE`. Written at spawn, and once more by the hub
+    /// that starts a greenlet which shares that worker's thread-locals.
+    pinned: AtomicUsize,
+    /// For who has the right to run it (the holder of the [`Runnable`]), and the greenlet itself
+    /// while it runs. Beside `pinned`, so that a switch touches few cache lines.
+    pub(super) run: UnsafeCell<Run>,
+    /// Valid while the greenlet is alive: a runtime ends after its last greenlet.
+    shared: *const Shared,
+    pub(super) slot_size: usize,
+    pub(super) body: &'static BodyTable,
+    pub(super) join: JoinSlot,
+    /// Used by the hub that started it only; see `Registry`.
+    pub(super) links: UnsafeCell<Links>,
+}
+
+/// The part of a greenlet that exists from its start to its end. What every switch uses comes
+/// first.
+#[repr(C)]
+pub(super) struct Run {
+    /// Its own thread pointer; 0 if it shares its worker's.
+    pub(super) thread_pointer: usize,
+    /// The hub that it ran on last.
+    pub(super) hub: *const Hub,
+    /// On its stack, while it is started.
+    pub(super) yielder: *const GreenletYielder,
+    /// Inside `on_thread_stack`, where it cannot park.
+    pub(super) off_stack: bool,
+    /// Its closure is through. What is left (a result that nobody wants, the thread-locals'
+    /// destructors) cannot be unwound, so its waits are shielded.
+    pub(super) closing: bool,
+    pub(super) coroutine: Option<GreenletCoroutine>,
+    /// Where its `current` thread-local lies, for the hub to write through.
+    pub(super) current: *mut Current,
+    /// The timer of the present park: the hub whose wheel it is in, and the key.
+    pub(super) timer: Option<(usize, crate::timer::Key)>,
+    pub(super) ground: Option<GreenletGround>,
+}
+
+// SAFETY: `links`, `run` and the body have one owner at a time, as their comments say; `shared`
+// points to something Sync; the closure and the result are Send (`body.rs` asks for that).
+unsafe impl Send for GreenletCell {}
+// SAFETY: as above.
+unsafe impl Sync for GreenletCell {}
+
+impl GreenletCell {
+    pub(super) fn new(
+        header: Header,
+        id: Id,
+        spawn: SpawnOptions,
+        shared: *const Shared,
+        body: &'static BodyTable,
+    ) -> Self {
+        Self {
+            cell: Cell::new(header, id, spawn.name, spawn.spawned_at),
+            shared,
+            slot_size: spawn.slot_size,
+            pinned: AtomicUsize::new(spawn.hub.unwrap_or(ANYWHERE)),
+            body,
+            join: JoinSlot::new(),
+            links: UnsafeCell::new(Links::new()),
+            run: UnsafeCell::new(Run {
+                coroutine: None,
+                ground: spawn.ground,
+                thread_pointer: 0,
+                current: ptr::null_mut(),
+                hub: ptr::null(),
+                yielder: ptr::null(),
+                timer: None,
+                off_stack: false,
+                closing: false,
+            }),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn cell(&self) -> &Cell {
+        &self.cell
+    }
+
+    #[inline]
+    pub(crate) fn header(&self) -> &Header {
+        self.cell.header()
+    }
+
+    #[inline]
+    pub(super) fn shared(&self) -> *const Shared {
+        self.shared
+    }
+
+    /// The hub that it must run on.
+    #[inline]
+    pub(super) fn pinned(&self) -> Option<usize> {
+        // Relaxed: written before the greenlet is handed on, which orders it.
+        let hub = self.pinned.load(Relaxed);
+        (hub != ANYWHERE).then_some(hub)
+    }
+
+    pub(super) fn pin(&self, hub: usize) {
+        self.pinned.store(hub, Relaxed);
+    }
+
+    /// See [`Header::cancel`]. Called on a hub of the greenlet's runtime.
+    pub(super) fn cancel(&self) {
+        let _alive = self.handle();
+        // SAFETY: a hub keeps its runtime alive.
+        let committed = || unsafe { (*self.shared).await_commit(self) };
+        // SAFETY: a reference was taken above.
+        unsafe { Header::cancel(NonNull::from(self).cast(), committed) };
+    }
+
+    /// A reference for a handle.
+    pub(super) fn handle(&self) -> CellRef {
+        // SAFETY: alive, as `&self` shows; the cell is the first field.
+        unsafe { CellRef::retain(NonNull::from(self).cast()) }
+    }
+}
+
+impl fmt::Debug for GreenletCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GreenletCell")
+            .field("cell", &self.cell)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a greenlet is to be spawned.
+#[derive(Debug)]
+pub(crate) struct SpawnOptions {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) spawned_at: &'static Location<'static>,
+    pub(crate) slot_size: usize,
+    pub(crate) hub: Option<usize>,
+    /// A stack that was reserved for it.
+    pub(crate) ground: Option<GreenletGround>,
+}
+
+/// The right to run a greenlet: there is one, in a queue or on its way from one to another.
+#[derive(Debug)]
+pub(crate) struct Runnable(NonNull<GreenletCell>);
+
+// SAFETY: a greenlet may be run by any hub; the value is the only right to it.
+unsafe impl Send for Runnable {}
+
+impl Runnable {
+    /// # Safety
+    ///
+    /// The greenlet is alive, and the caller has the right to run it and gives it up.
+    #[inline]
+    pub(super) unsafe fn new(cell: NonNull<GreenletCell>) -> Self {
+        Self(cell)
+    }
+
+    #[inline]
+    pub(super) fn into_cell(self) -> NonNull<GreenletCell> {
+        self.0
+    }
+
+    #[inline]
+    pub(super) fn cell(&self) -> &GreenletCell {
+        // SAFETY: alive: it has not run to its end.
+        unsafe { self.0.as_ref() }
+    }
+}

@@ -1,0 +1,416 @@
+//! The hub: the loop that a worker runs between greenlets.
+
+use std::cell::{Cell, RefCell};
+use std::ops::Range;
+use std::ptr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_deque::Steal;
+
+use super::cell::Id;
+use super::current::{self, Current};
+use super::greenlet_cell::{GreenletCell, Runnable};
+use super::ground::GreenletGround;
+use super::queue::{Pushed, RunQueue};
+use super::registry::Registry;
+use super::shared::{Counters, Departed, Remote, Shared};
+use crate::abort::AbortOnUnwind;
+use crate::arch;
+use crate::stack::Pool;
+use crate::sys::clock;
+use crate::tls::{self, Words};
+use crate::waker::{Header, WakeList};
+
+/// After so many switches a busy hub looks at the reactor, the timers and the injector first. A
+/// prime, so that no pattern of the program falls in with it.
+const LOOK_AROUND: u32 = 61;
+
+/// So many operations in a row may find their descriptor ready; then the greenlet yields.
+const IO_BUDGET: u32 = 128;
+
+/// Greenlet numbers are fetched in batches.
+const ID_BATCH: u64 = 1024;
+
+/// A spawn in this many looks how many greenlets there are.
+const PEAK_SAMPLE: u64 = 32;
+
+/// A worker's hub. Used by that worker's thread only: by its loop, and by the greenlets it runs.
+/// None of the borrows of its `RefCell`s is held over a switch.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    index: usize,
+    shared: Arc<Shared>,
+    /// The worker's own.
+    pub(super) thread_pointer: usize,
+    /// The bounds of the worker's stack.
+    stack: Range<usize>,
+    /// The words of thread-locals that greenlets share with their worker; `None` if they share
+    /// them all.
+    pub(super) words: Option<&'static Words>,
+    pub(super) queue: RunQueue,
+    pub(super) stacks: RefCell<Pool<GreenletGround>>,
+    /// The greenlets that this hub has started.
+    pub(super) registry: Registry,
+    /// Whether the runtime's end was seen, and the greenlets in `registry` cancelled.
+    pub(super) ending: Cell<bool>,
+    /// Switches since the hub began, wrapping.
+    tick: Cell<u32>,
+    searching: Cell<bool>,
+    /// It was the one that polled, and has found nothing to run since.
+    has_polled: Cell<bool>,
+    wakes: RefCell<WakeList>,
+    io_budget: Cell<u32>,
+    ids: RefCell<Range<u64>>,
+    random: Cell<u64>,
+}
+
+impl Hub {
+    pub(super) fn new(
+        index: usize,
+        shared: Arc<Shared>,
+        queue: RunQueue,
+        stack: Range<usize>,
+    ) -> Self {
+        Self {
+            index,
+            thread_pointer: arch::thread_pointer(),
+            stack,
+            words: shared.support.map(tls::Support::words),
+            shared,
+            queue,
+            stacks: RefCell::new(Pool::new()),
+            registry: Registry::new(),
+            ending: Cell::new(false),
+            tick: Cell::new(0),
+            searching: Cell::new(false),
+            has_polled: Cell::new(false),
+            wakes: RefCell::new(WakeList::new()),
+            io_budget: Cell::new(IO_BUDGET),
+            ids: RefCell::new(0..0),
+            random: Cell::new(arch::cycles() | 1),
+        }
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(super) fn thread_pointer(&self) -> usize {
+        self.thread_pointer
+    }
+
+    /// The bounds of the worker's own stack.
+    pub(super) fn stack(&self) -> Range<usize> {
+        self.stack.clone()
+    }
+
+    #[inline]
+    pub(super) fn belongs_to(&self, shared: *const Shared) -> bool {
+        ptr::eq(Arc::as_ptr(&self.shared), shared)
+    }
+
+    pub(super) fn remote(&self) -> &Remote {
+        &self.shared.hubs[self.index]
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.remote().counters
+    }
+
+    /// Runs greenlets until the runtime ends.
+    pub(super) fn run(&self) {
+        let guard = AbortOnUnwind::arm("a hub");
+        current::set(Current::new(self, ptr::null()));
+        loop {
+            // Now and then look around, however much there is to do.
+            let tick = self.tick.get().wrapping_add(1);
+            self.tick.set(tick);
+            if tick.is_multiple_of(LOOK_AROUND) {
+                self.look_around();
+                // Without unwinding, greenlets that only yield would go on for ever.
+                if cfg!(panic = "abort") && self.shared.is_over() {
+                    break;
+                }
+            }
+            if let Some(runnable) = self.find_work() {
+                self.switch_in(runnable);
+            } else if self.shared.is_over() {
+                break;
+            } else {
+                self.sleep();
+            }
+        }
+        // The end that made it over may not have seen that the runtime ends, and told nobody.
+        self.shared.notify_all();
+        current::set(Current::new(ptr::null(), ptr::null()));
+        self.welcome_home();
+        self.stacks
+            .borrow_mut()
+            .drain()
+            .for_each(GreenletGround::discard);
+        guard.disarm();
+    }
+
+    #[inline]
+    fn find_work(&self) -> Option<Runnable> {
+        // Try the own queue.
+        let found = self.queue.pop();
+        if found.is_some() && !self.searching.get() && !self.has_polled.get() {
+            return found;
+        }
+        found
+            .or_else(|| self.find_work_slow())
+            .inspect(|_| self.found_work())
+    }
+
+    #[cold]
+    fn find_work_slow(&self) -> Option<Runnable> {
+        self.attend();
+        // Try what others have left for this hub, or for any.
+        self.take_from_outside()
+            // Try greenlets whose time has come.
+            .or_else(|| self.expire_timers().then(|| self.queue.pop()).flatten())
+            // Try stealing.
+            .or_else(|| self.steal())
+    }
+
+    /// A searching hub that has found work stops searching. The last one wakes another, because
+    /// nobody was woken for what was pushed while it searched. And so does the one that polled:
+    /// who knows how long it will be away.
+    fn found_work(&self) {
+        let was_last = self.searching.replace(false) && self.shared.idle.stop_searching();
+        if self.has_polled.replace(false) || was_last {
+            self.shared.notify();
+        }
+    }
+
+    fn take_from_outside(&self) -> Option<Runnable> {
+        let fetched = self.queue.fetch(&self.remote().inbox);
+        fetched.or_else(|| self.queue.fetch(&self.shared.injector))
+    }
+
+    /// Takes half of what another hub has queued.
+    fn steal(&self) -> Option<Runnable> {
+        let count = self.shared.hub_count();
+        if count == 1 || !self.may_search() {
+            return None;
+        }
+        let first = self.next_random() as usize % count;
+        for victim in (0..count).map(|offset| (first + offset) % count) {
+            if victim == self.index {
+                continue;
+            }
+            let stolen = self.queue.rob(&self.shared.hubs[victim].stealer);
+            if stolen.is_some() {
+                self.counters().steals.increment();
+                return stolen;
+            }
+        }
+        None
+    }
+
+    fn may_search(&self) -> bool {
+        if !self.searching.get() {
+            self.searching.set(self.shared.idle.start_searching());
+        }
+        self.searching.get()
+    }
+
+    /// xorshift64: any numbers will do.
+    fn next_random(&self) -> u64 {
+        let mut x = self.random.get();
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.random.set(x);
+        x
+    }
+
+    /// Gives everybody a chance whom a full queue would starve.
+    #[cold]
+    fn look_around(&self) {
+        self.attend();
+        for source in [&self.remote().inbox, &self.shared.injector] {
+            if let Some(runnable) = self.queue.fetch(source) {
+                self.push_back(runnable);
+            }
+        }
+        self.expire_timers();
+        if self.shared.reactor.registered() > 0 {
+            let mut wakes = self.wakes.take();
+            let has_polled = self.shared.reactor.poll(&mut wakes);
+            wakes.wake_all();
+            self.wakes.replace(wakes);
+            if has_polled {
+                // Nobody waits in the poll: one that sleeps should, for this hub is busy.
+                self.shared.notify();
+            }
+        }
+        self.shared.sample_peak();
+        if self.shared.trim_deadline().is_some() {
+            self.shared.trim(clock::now());
+        }
+    }
+
+    /// Does what others have asked of this hub.
+    fn attend(&self) {
+        self.welcome_home();
+        if self.shared.is_ending() && !self.ending.replace(true) && cfg!(panic = "unwind") {
+            // Without unwinding a greenlet cannot be ended; then the hub just stops.
+            self.registry.for_each(GreenletCell::cancel);
+        }
+    }
+
+    /// Takes greenlets that have ended elsewhere out of the registry.
+    fn welcome_home(&self) {
+        loop {
+            let cell = match self.remote().departed.steal() {
+                Steal::Success(Departed(cell)) => cell,
+                Steal::Retry => continue,
+                Steal::Empty => return,
+            };
+            // SAFETY: this hub started it, and it was not removed before; its own reference came
+            // with it.
+            unsafe {
+                self.registry.remove(cell);
+                Header::release(cell.cast());
+            }
+        }
+    }
+
+    /// Wakes the greenlets whose deadline has passed. Answers whether there were any.
+    fn expire_timers(&self) -> bool {
+        let mut timers = self.remote().timers.lock();
+        if timers.is_empty() {
+            return false;
+        }
+        let mut wakes = self.wakes.take();
+        timers.expire(clock::now(), &mut |waker| wakes.push(waker));
+        drop(timers);
+        let any = !wakes.is_empty();
+        wakes.expire_all();
+        self.wakes.replace(wakes);
+        any
+    }
+
+    /// Waits for something to do.
+    #[cold]
+    fn sleep(&self) {
+        self.shared.sample_peak();
+        let shared = &*self.shared;
+        // Say so, then look once more: whoever pushes work after this look sees the sleeper.
+        shared
+            .idle
+            .announce_sleep(self.index, self.searching.replace(false));
+        if !self.sees_work() {
+            let deadline = self.next_deadline();
+            let timeout = deadline.map(|deadline| deadline.saturating_sub(clock::now()));
+            let mut wakes = self.wakes.take();
+            let timeout = timeout.map(Duration::from_nanos);
+            self.counters().sleeps.increment();
+            let bed = &self.remote().bed;
+            self.has_polled
+                .set(bed.sleep(&shared.reactor, timeout, &mut wakes));
+            self.searching.set(shared.idle.retract_sleep(self.index));
+            wakes.wake_all();
+            self.wakes.replace(wakes);
+            if deadline.is_some() {
+                shared.trim(clock::now());
+            }
+        } else {
+            self.searching.set(shared.idle.retract_sleep(self.index));
+        }
+    }
+
+    /// Whether there is work that this hub could take.
+    fn sees_work(&self) -> bool {
+        !self.queue.is_empty()
+            || !self.remote().inbox.is_empty()
+            || !self.shared.injector.is_empty()
+            || self
+                .shared
+                .hubs
+                .iter()
+                .any(|remote| !remote.stealer.is_empty())
+            || self.shared.is_over()
+    }
+
+    /// When the hub has to look around again, at the latest.
+    fn next_deadline(&self) -> Option<u64> {
+        let timer = self.remote().timers.lock().next_deadline();
+        [timer, self.shared.trim_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Queues a greenlet behind all others.
+    #[inline]
+    pub(super) fn push_back(&self, runnable: Runnable) {
+        self.notify_of(self.queue.push_back(runnable));
+    }
+
+    /// Queues a greenlet that the running one has woken, to be run next.
+    #[inline]
+    pub(super) fn push_next(&self, runnable: Runnable) {
+        self.notify_of(self.queue.push_next(runnable));
+    }
+
+    #[inline]
+    fn notify_of(&self, pushed: Pushed) {
+        if pushed == Pushed::Stealable && self.shared.hub_count() > 1 {
+            self.shared.notify();
+        }
+    }
+
+    /// A number for a new greenlet.
+    pub(super) fn next_id(&self) -> Id {
+        let mut ids = self.ids.borrow_mut();
+        let number = ids.next().unwrap_or_else(|| {
+            *ids = Id::reserve(ID_BATCH);
+            ids.next().expect("a batch is not empty")
+        });
+        Id::new(number)
+    }
+
+    /// Counts and queues a new greenlet.
+    pub(super) fn spawn(&self, runnable: Runnable) {
+        let counters = self.counters();
+        counters.spawned.increment();
+        if counters.spawned.get().is_multiple_of(PEAK_SAMPLE) {
+            self.shared.sample_peak();
+        }
+        match runnable.cell().pinned() {
+            Some(hub) if hub != self.index => self.shared.push_pinned(hub, runnable),
+            _ => self.push_back(runnable),
+        }
+    }
+
+    /// A greenlet is about to run: it may do so many operations.
+    #[inline]
+    pub(super) fn grant_io(&self) {
+        self.io_budget.set(IO_BUDGET);
+    }
+
+    /// An operation found its descriptor ready. Answers whether it is somebody else's turn.
+    #[inline]
+    pub(super) fn spend_io(&self) -> bool {
+        let left = self.io_budget.get() - 1;
+        self.io_budget.set(left);
+        left == 0 && self.spent_io()
+    }
+
+    /// Those whose turn it is may be waiting for a descriptor or a timer themselves, so the hub
+    /// looks around next: 128 operations can take as long as thousands of switches.
+    #[cold]
+    fn spent_io(&self) -> bool {
+        self.io_budget.set(IO_BUDGET);
+        self.tick.set(LOOK_AROUND - 1);
+        true
+    }
+}

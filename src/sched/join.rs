@@ -1,0 +1,113 @@
+//! The end of a greenlet, and the one who waits for it.
+
+use std::cell::UnsafeCell;
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
+
+use super::park;
+use crate::reason::WaitReason;
+use crate::waker::{Outcome, Waker};
+
+/// Somebody waits; the waker is in its place.
+const WAITING: u8 = 1;
+/// The greenlet has run its thread-locals' destructors and left its stack; it does not touch the
+/// result any more.
+const ENDED: u8 = 2;
+/// Nobody will ask for the result.
+const DETACHED: u8 = 4;
+/// The result is in its place. It is the handle's, unless `DETACHED` was there before.
+const RETURNED: u8 = 8;
+
+/// Where a greenlet's end is told. One may wait, the holder of the join handle.
+#[derive(Debug)]
+pub(crate) struct JoinSlot {
+    state: AtomicU8,
+    /// Written by the one who waits, before it sets `WAITING`. Taken by the greenlet's hub if it
+    /// finds `WAITING` when it sets `ENDED`; by the one who waits if it takes `WAITING` back
+    /// before that.
+    waker: UnsafeCell<Option<Waker>>,
+}
+
+// SAFETY: `waker` has one owner at a time, told by `state` as its comment says.
+unsafe impl Sync for JoinSlot {}
+
+impl JoinSlot {
+    pub(super) fn new() -> Self {
+        Self {
+            state: AtomicU8::new(0),
+            waker: UnsafeCell::new(None),
+        }
+    }
+
+    /// Whether the greenlet has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        // Acquire: pairs with the AcqRel in `end`; the result can be read.
+        self.state.load(Acquire) & ENDED != 0
+    }
+
+    /// Waits until the greenlet has ended: `Woken`; or until the waiting one is cancelled, unless
+    /// `shielded`.
+    ///
+    /// # Safety
+    ///
+    /// Only one at a time waits.
+    pub(crate) unsafe fn wait(&self, shielded: bool) -> Outcome {
+        while !self.has_ended() {
+            let commit = |waker| {
+                // SAFETY: `WAITING` is not set, so the slot is the waiting one's.
+                unsafe { *self.waker.get() = Some(waker) };
+                // AcqRel: the waker is there for `end`; and if it came first, its result is here.
+                if self.state.fetch_or(WAITING, AcqRel) & ENDED != 0 {
+                    // SAFETY: `end` saw no `WAITING`, so the slot is still ours.
+                    let waker = unsafe { (*self.waker.get()).take() };
+                    waker.expect("it was put there above").wake();
+                }
+            };
+            let outcome = if shielded {
+                park::park_shielded(WaitReason::Join, None, commit)
+            } else {
+                park::park(WaitReason::Join, None, commit)
+            };
+            if outcome == Outcome::Cancelled {
+                self.withdraw();
+                return outcome;
+            }
+        }
+        Outcome::Woken
+    }
+
+    fn withdraw(&self) {
+        // AcqRel: pairs with `end`. If it came first, it takes the waker; else it is ours again.
+        let before = self.state.fetch_and(!WAITING, AcqRel);
+        if before & WAITING != 0 && before & ENDED == 0 {
+            // SAFETY: taken back in time, as said.
+            drop(unsafe { (*self.waker.get()).take() });
+        }
+    }
+
+    /// On the greenlet, when the result is in its place: whether nobody will ask for it. Then the
+    /// greenlet drops it, while it still is one; otherwise the result is the handle's from now on.
+    pub(super) fn hand_over(&self) -> bool {
+        // AcqRel: pairs with `detach`, to which it may give the result.
+        self.state.fetch_or(RETURNED, AcqRel) & DETACHED != 0
+    }
+
+    /// The handle goes. Answers whether the result is there and the handle's to drop; if not, it is
+    /// dropped by the greenlet.
+    pub(super) fn detach(&self) -> bool {
+        // AcqRel: pairs with `hand_over`, whose result it sees, and with `end` for a greenlet
+        // that never ran.
+        self.state.fetch_or(DETACHED, AcqRel) & (RETURNED | ENDED) != 0
+    }
+
+    /// On the hub: the greenlet is over.
+    pub(super) fn end(&self) {
+        // AcqRel: all the greenlet did is there for `has_ended`, and the waker is here.
+        if self.state.fetch_or(ENDED, AcqRel) & WAITING != 0 {
+            // SAFETY: `WAITING` was set and `ENDED` was not: the waker is the hub's to take.
+            if let Some(waker) = unsafe { (*self.waker.get()).take() } {
+                waker.wake();
+            }
+        }
+    }
+}

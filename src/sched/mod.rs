@@ -1,0 +1,88 @@
+//! Layer 4: the scheduler. `README.md` beside this file has the protocols: park, idle, steal.
+//!
+//! | file | noun |
+//! |---|---|
+//! | `cell`, `greenlet_cell`, `thread_cell` | control blocks |
+//! | `body` | a greenlet's closure and result, whose types only it knows |
+//! | `join` | the end of a greenlet |
+//! | `current` | who is running |
+//! | `park` | the one way in which anything waits |
+//! | `schedule` | where a greenlet goes that was woken |
+//! | `hub`, `worker` | the loop between greenlets, and its OS thread |
+//! | `switch`, `life` | what a hub does with a greenlet: run it, start it, end it |
+//! | `queue`, `idle` | what a hub runs, and when it sleeps |
+//! | `shared` | what hubs share |
+//! | `registry` | all greenlets that have started |
+//! | `ground` | a stack with its thread-locals |
+//! | `overflow` | the report of a stack overflow |
+
+mod body;
+mod cell;
+mod current;
+mod greenlet_cell;
+mod ground;
+mod hub;
+mod idle;
+mod join;
+mod life;
+mod overflow;
+mod park;
+mod queue;
+mod registry;
+mod schedule;
+mod shared;
+mod spawn;
+mod switch;
+mod thread_cell;
+mod worker;
+
+pub use cell::Id;
+pub use shared::Stats;
+
+pub(crate) use cell::CellRef;
+pub(crate) use current::{cell as current_cell, was_forked};
+pub(crate) use greenlet_cell::SpawnOptions;
+pub(crate) use ground::GreenletGround;
+pub(crate) use park::{on_thread_stack, park, park_shielded, unwind_cancelled, yield_now};
+pub(crate) use shared::{Shared, slot_size, support};
+pub(crate) use spawn::{Spawned, spawn};
+pub(crate) use worker::start;
+
+use std::sync::Arc;
+
+/// Whether the caller is a greenlet.
+#[inline]
+pub(crate) fn on_greenlet() -> bool {
+    current::get().greenlet().is_some()
+}
+
+/// The runtime whose greenlet or hub the caller is. Valid until the next park or yield.
+#[inline]
+pub(crate) fn runtime<'a>() -> Option<&'a Arc<Shared>> {
+    current::get().hub().map(hub::Hub::shared)
+}
+
+/// The number of the hub that the caller runs on.
+pub(crate) fn hub_id() -> Option<usize> {
+    current::get().hub().map(hub::Hub::index)
+}
+
+/// The generation of the calling greenlet's last park, and its header: for taking a waker of that
+/// park back.
+pub(crate) fn last_park() -> Option<(std::ptr::NonNull<crate::waker::Header>, u64)> {
+    let header = current::get().greenlet()?.header();
+    Some((
+        std::ptr::NonNull::from(header),
+        header.generation().wrapping_sub(1),
+    ))
+}
+
+/// An operation has found its descriptor ready; after a number of them in a row others have
+/// their turn.
+#[inline]
+pub(crate) fn spend_io() {
+    let current = current::get();
+    if current.greenlet().is_some() && current.hub().is_some_and(hub::Hub::spend_io) {
+        park::yield_if_possible();
+    }
+}

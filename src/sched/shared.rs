@@ -1,0 +1,365 @@
+//! What the hubs of a runtime share.
+
+use std::io;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64};
+use std::thread;
+
+use crossbeam_deque::{Injector, Stealer};
+
+use super::current;
+use super::greenlet_cell::{GreenletCell, Runnable};
+use super::ground::GreenletGround;
+use super::idle::{Bed, Idle};
+use crate::arch;
+use crate::error::ThreadLocalsError;
+use crate::lock::Mutex;
+use crate::reactor::Reactor;
+use crate::stack::{self, Pool};
+use crate::sys::clock;
+use crate::timer::Wheel;
+use crate::tls::{self, Support};
+use crate::waker::Waker;
+
+/// The pool of warm stacks is looked through this often.
+const TRIM_INTERVAL: u64 = 20_000_000;
+/// And so many stacks are given back at a time, so that no hub is busy with it for long.
+const TRIM_BATCH: usize = 256;
+
+/// The shared part of a runtime. Lives until the last hub and the last handle are gone.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// What is needed to build thread-locals; `None` if greenlets share their worker's.
+    pub(super) support: Option<&'static Support>,
+    /// The slot size of greenlets that did not ask for another.
+    pub(crate) slot_size: usize,
+    /// Closed when this is dropped.
+    pub(crate) reactor: Arc<Reactor>,
+    pub(super) injector: Injector<Runnable>,
+    pub(super) hubs: Box<[Remote]>,
+    pub(super) idle: Idle,
+    /// Warm stacks that no hub holds.
+    pub(super) depot: Mutex<Pool<GreenletGround>>,
+    /// When `depot` is to be trimmed next, in nanoseconds of the monotonic clock.
+    next_trim: AtomicU64,
+    /// Greenlets spawned from outside.
+    injected: AtomicU64,
+    peak: AtomicU64,
+    /// The runtime is being dropped.
+    pub(super) ending: AtomicBool,
+}
+
+/// The part of a hub that others use.
+#[derive(Debug)]
+pub(super) struct Remote {
+    pub(super) stealer: Stealer<Runnable>,
+    /// Greenlets pinned to this hub that were woken or spawned elsewhere.
+    pub(super) inbox: Injector<Runnable>,
+    pub(super) bed: Bed,
+    /// The deadlines of the greenlets that parked on this hub.
+    pub(super) timers: Mutex<Wheel<Waker>>,
+    /// Greenlets that this hub started and that have ended on another.
+    pub(super) departed: Injector<Departed>,
+    /// The greenlet whose park this hub is committing; null otherwise. The hub writes it, who
+    /// cancels reads it.
+    pub(super) committing: AtomicPtr<GreenletCell>,
+    pub(super) counters: Counters,
+}
+
+/// A greenlet that has ended, with its own reference, on its way to the hub that started it.
+#[derive(Debug)]
+pub(super) struct Departed(pub(super) NonNull<GreenletCell>);
+
+// SAFETY: a cell may be freed by any thread; the value is the only right to do so.
+unsafe impl Send for Departed {}
+
+/// What a hub counts. Written by its thread only, so an increment is a load and a store.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) spawned: Counter,
+    pub(super) ended: Counter,
+    pub(super) switches: Counter,
+    pub(super) parks: Counter,
+    pub(super) steals: Counter,
+    pub(super) sleeps: Counter,
+}
+
+/// A number with one writer.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    #[inline]
+    pub(super) fn increment(&self) {
+        // Release: pairs with the SeqCst loads in `alive`: who sees that a greenlet has ended sees
+        // that it was spawned.
+        self.0.store(self.0.load(Relaxed) + 1, Release);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// What a runtime has done so far; a snapshot whose numbers were read one after the other.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Greenlets that were spawned and have not ended. One may be counted for a moment longer than
+    /// its `join` waits.
+    pub greenlets: u64,
+    /// The most there have been at a time; sampled, so a short peak may be missed.
+    pub greenlets_peak: u64,
+    /// Greenlets spawned so far.
+    pub spawned: u64,
+    /// Switches from a hub to a greenlet.
+    pub switches: u64,
+    /// Parks, of every kind.
+    pub parks: u64,
+    /// Times that a hub took greenlets from another hub's queue.
+    pub steals: u64,
+    /// Times that a hub slept because there was nothing to do.
+    pub sleeps: u64,
+    /// Descriptors that the reactor watches.
+    pub descriptors: u64,
+    /// Threads of the blocking pool, which is the process's.
+    pub blocking_threads: u64,
+    /// Those of them that have nothing to do.
+    pub blocking_idle: u64,
+    /// Jobs that wait for a thread of the blocking pool.
+    pub blocking_queued: u64,
+}
+
+impl Shared {
+    pub(super) fn new(
+        stealers: Vec<Stealer<Runnable>>,
+        slot_size: usize,
+        support: Option<&'static Support>,
+    ) -> io::Result<Self> {
+        let now = clock::now();
+        let hubs: Box<[Remote]> = stealers
+            .into_iter()
+            .map(|stealer| Remote::new(stealer, now))
+            .collect();
+        Ok(Self {
+            support,
+            slot_size,
+            reactor: Arc::new(Reactor::new()?),
+            injector: Injector::new(),
+            idle: Idle::new(hubs.len()),
+            hubs,
+            depot: Mutex::new(Pool::new()),
+            next_trim: AtomicU64::new(0),
+            injected: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
+            ending: AtomicBool::new(false),
+        })
+    }
+
+    pub(crate) fn hub_count(&self) -> usize {
+        self.hubs.len()
+    }
+
+    /// The slot that a stack of `size` bytes needs. `None` if it does not fit into memory.
+    pub(crate) fn slot_size_for(&self, size: usize) -> Option<usize> {
+        slot_size(size, self.support)
+    }
+
+    /// A stack for a greenlet that is about to be spawned from outside.
+    pub(crate) fn build_ground(&self, slot_size: usize) -> io::Result<GreenletGround> {
+        GreenletGround::build(slot_size, self.support)
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(SeqCst)
+    }
+
+    /// Counts a greenlet that is spawned from outside.
+    pub(super) fn count_injected(&self) {
+        assert!(
+            !current::was_forked(),
+            "this process was forked on a greenlet: the runtime is its parent's"
+        );
+        self.injected.fetch_add(1, SeqCst);
+    }
+
+    /// Queues a greenlet where every hub finds it, or in the inbox of the only one that may run
+    /// it.
+    pub(super) fn push(&self, runnable: Runnable) {
+        match runnable.cell().pinned() {
+            Some(hub) => self.push_pinned(hub, runnable),
+            None => {
+                self.injector.push(runnable);
+                self.notify();
+            }
+        }
+    }
+
+    pub(super) fn push_pinned(&self, hub: usize, runnable: Runnable) {
+        let remote = &self.hubs[hub];
+        remote.inbox.push(runnable);
+        remote.bed.notify(&self.reactor);
+    }
+
+    /// Wakes a hub for work that was pushed where every hub finds it, if one sleeps and none
+    /// searches.
+    #[inline]
+    pub(super) fn notify(&self) {
+        if let Some(hub) = self.idle.claim_sleeper() {
+            self.hubs[hub].bed.notify(&self.reactor);
+        }
+    }
+
+    pub(super) fn notify_all(&self) {
+        self.hubs
+            .iter()
+            .for_each(|remote| remote.bed.notify(&self.reactor));
+    }
+
+    /// The runtime is being dropped: every hub cancels the greenlets that it has started, and ends
+    /// when no greenlet is left.
+    pub(crate) fn end(&self) {
+        // SeqCst: comes before the notifications; the hubs look after they have woken.
+        self.ending.store(true, SeqCst);
+        self.notify_all();
+    }
+
+    /// Returns when no hub is about to publish a waker of this greenlet's.
+    ///
+    /// The caller has seen it parked, in an exchange that pairs with that of `begin_park`; so the
+    /// hub's note, which came before, is seen too, or what the hub has written after it.
+    pub(super) fn await_commit(&self, cell: *const GreenletCell) {
+        for remote in &self.hubs {
+            // Acquire: pairs with the Release in `Hub::park`: the commit is through.
+            while ptr::eq(remote.committing.load(Acquire), cell) {
+                thread::yield_now();
+            }
+        }
+    }
+
+    /// Whether the hubs may stop: the runtime is being dropped and no greenlet is left.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_ending() && (cfg!(panic = "abort") || self.alive() == 0)
+    }
+
+    /// Tells all hubs to look whether it is over.
+    pub(super) fn notify_if_over(&self) {
+        if self.is_over() {
+            self.notify_all();
+        }
+    }
+
+    /// Greenlets that have not ended.
+    ///
+    /// Zero is exact once nobody spawns from outside: `ended` is read first, and a greenlet that
+    /// spawns has not ended, so equal sums mean that none was alive when `ended` was read.
+    pub(super) fn alive(&self) -> u64 {
+        let ended: u64 = self
+            .hubs
+            .iter()
+            .map(|remote| remote.counters.ended.0.load(SeqCst))
+            .sum();
+        (self.spawned()).saturating_sub(ended)
+    }
+
+    fn spawned(&self) -> u64 {
+        let by_hubs = self
+            .hubs
+            .iter()
+            .map(|remote| remote.counters.spawned.0.load(SeqCst));
+        by_hubs.sum::<u64>() + self.injected.load(SeqCst)
+    }
+
+    /// Looks how many greenlets there are, for the peak.
+    pub(super) fn sample_peak(&self) {
+        let alive = self.alive();
+        if alive > self.peak.load(Relaxed) {
+            self.peak.fetch_max(alive, Relaxed);
+        }
+    }
+
+    /// All but what the blocking pool counts.
+    pub(crate) fn stats(&self) -> Stats {
+        self.sample_peak();
+        let sum = |counter: fn(&Counters) -> &Counter| {
+            self.hubs
+                .iter()
+                .map(|remote| counter(&remote.counters).get())
+                .sum()
+        };
+        Stats {
+            greenlets: self.alive(),
+            greenlets_peak: self.peak.load(Relaxed),
+            spawned: self.spawned(),
+            switches: sum(|counters| &counters.switches),
+            parks: sum(|counters| &counters.parks),
+            steals: sum(|counters| &counters.steals),
+            sleeps: sum(|counters| &counters.sleeps),
+            descriptors: self.reactor.registered() as u64,
+            ..Stats::default()
+        }
+    }
+
+    /// When the depot should be looked at, if there is anything in it.
+    pub(super) fn trim_deadline(&self) -> Option<u64> {
+        (!self.depot.lock().is_empty()).then(|| self.next_trim.load(Relaxed))
+    }
+
+    /// Gives stacks back that nobody missed for a while, if it is time to look.
+    pub(super) fn trim(&self, now: u64) {
+        let due = self.next_trim.load(Relaxed);
+        let next = now + TRIM_INTERVAL;
+        if now < due
+            || self
+                .next_trim
+                .compare_exchange(due, next, Relaxed, Relaxed)
+                .is_err()
+        {
+            return;
+        }
+        let trimmed = self.depot.lock().trim(TRIM_BATCH);
+        trimmed.into_iter().for_each(GreenletGround::discard);
+    }
+}
+
+impl Remote {
+    fn new(stealer: Stealer<Runnable>, now: u64) -> Self {
+        Self {
+            stealer,
+            inbox: Injector::new(),
+            bed: Bed::new(),
+            timers: Mutex::new(Wheel::new(now)),
+            departed: Injector::new(),
+            committing: AtomicPtr::new(ptr::null_mut()),
+            counters: Counters::default(),
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.depot.lock().drain().for_each(GreenletGround::discard);
+    }
+}
+
+/// Probes whether greenlets can have thread-locals of their own in this process.
+pub(crate) fn support() -> Result<&'static Support, ThreadLocalsError> {
+    let support = tls::support(tls::Hooks {
+        worker_thread_pointer: current::worker_thread_pointer,
+        forked_child: current::become_plain_thread,
+    })?;
+    // Hubs write a greenlet's `current` through its offset, which needs it in the static part.
+    let offset = (current::place() as usize).wrapping_sub(arch::thread_pointer()) as isize;
+    if offset.unsigned_abs() >= support.block_size() {
+        let found = "this crate's thread-locals are dynamic: it was loaded by dlopen";
+        return Err(ThreadLocalsError::new("current", found));
+    }
+    Ok(support)
+}
+
+/// The slot that a stack of `size` bytes needs beside a block of thread-locals.
+pub(crate) fn slot_size(size: usize, support: Option<&Support>) -> Option<usize> {
+    stack::slot_size(size, support.map_or(0, Support::block_size))
+}

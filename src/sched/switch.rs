@@ -1,0 +1,126 @@
+//! The switch from the hub to a greenlet, and what the greenlet leaves the hub to do.
+
+use std::ptr::{self, NonNull};
+use std::sync::atomic::Ordering::{Relaxed, Release};
+
+use corosensei::CoroutineResult;
+
+use super::current::{self, Current};
+use super::greenlet_cell::{GreenletCell, Run, Runnable};
+use super::hub::Hub;
+use super::park::{Handoff, Parking};
+use crate::tls;
+use crate::waker::{Header, Waker};
+
+impl Hub {
+    /// Runs a greenlet until it parks, yields or ends.
+    #[inline]
+    pub(super) fn switch_in(&self, runnable: Runnable) {
+        let cell = runnable.into_cell();
+        // SAFETY: alive: it was runnable.
+        let greenlet = unsafe { cell.as_ref() };
+        // SAFETY: this hub had the right to run it, so `run` is the hub's.
+        let run = greenlet.run.get();
+        // SAFETY: as above.
+        if unsafe { (*run).coroutine.is_none() } && !self.start(cell) {
+            return;
+        }
+        self.counters().switches.increment();
+        self.grant_io();
+        // SAFETY: as above; it is started.
+        match unsafe { self.resume(cell, run) } {
+            CoroutineResult::Yield(Handoff::Yield) => {
+                // SAFETY: it is off the CPU, alive, and this hub has the right to run it. No hub
+                // is notified: there is as much to run as before.
+                self.queue.push_back(unsafe { Runnable::new(cell) });
+            }
+            CoroutineResult::Yield(Handoff::Park(parking)) => self.park(cell, parking),
+            CoroutineResult::Return(()) => self.finish(cell),
+        }
+    }
+
+    /// The switch itself, under the greenlet's thread pointer.
+    ///
+    /// # Safety
+    ///
+    /// The caller has the right to run the greenlet, which is started; `run` is its own.
+    #[inline]
+    unsafe fn resume(
+        &self,
+        cell: NonNull<GreenletCell>,
+        run: *mut Run,
+    ) -> CoroutineResult<Handoff, ()> {
+        // SAFETY: `run` is the hub's until the greenlet runs (caller); for all uses below.
+        let (coroutine, thread_pointer) =
+            unsafe { ((*run).coroutine.as_mut(), (*run).thread_pointer) };
+        // SAFETY: it is started (caller).
+        let coroutine = unsafe { coroutine.unwrap_unchecked() };
+        let Some(words) = self.words else {
+            current::set(Current::new(self, cell.as_ptr()));
+            let result = coroutine.resume(self);
+            current::set(Current::new(self, ptr::null()));
+            return result;
+        };
+        // SAFETY: as above. `current` is where this greenlet's thread-local lies; nobody else
+        // writes it, and the greenlet does not run.
+        unsafe {
+            if !ptr::eq((*run).hub, self) {
+                (*run).hub = self;
+                (*run).current.write(Current::new(self, cell.as_ptr()));
+            }
+        }
+        // SAFETY: both are live blocks: the worker's, and the greenlet's, which runs nowhere. Nothing
+        // between the two switches uses thread-locals but the greenlet, and those are its own.
+        unsafe {
+            words.copy(self.thread_pointer, thread_pointer);
+            tls::set_thread_pointer(thread_pointer);
+            let result = coroutine.resume(self);
+            tls::set_thread_pointer(self.thread_pointer);
+            words.copy(thread_pointer, self.thread_pointer);
+            result
+        }
+    }
+
+    /// The greenlet has left the CPU to wait.
+    #[inline]
+    fn park(&self, cell: NonNull<GreenletCell>, parking: Parking) {
+        self.counters().parks.increment();
+        let committing = &self.remote().committing;
+        // Relaxed: `begin_park` publishes it.
+        committing.store(cell.as_ptr(), Relaxed);
+        self.begin_park(cell, parking);
+        // Release: pairs with the Acquire in `await_commit`: who cancels waits for the commit.
+        committing.store(ptr::null_mut(), Release);
+    }
+
+    #[inline]
+    fn begin_park(&self, cell: NonNull<GreenletCell>, parking: Parking) {
+        // SAFETY: alive, and not running: the hub may use it until the waker is published.
+        let greenlet = unsafe { cell.as_ref() };
+        if greenlet.header().begin_park(parking.shielded).is_some() {
+            // SAFETY: it was cancelled and does not park, so this hub has the right to run it.
+            return self.push_back(unsafe { Runnable::new(cell) });
+        }
+        // SAFETY: alive and parked, and nobody else has a waker of this park. Until the commit is
+        // through it is not ended by its deadline, see `park_until`, nor cancelled, see
+        // `Shared::await_commit`.
+        let waker = unsafe { Waker::new(cell.cast::<Header>()) };
+        match parking.deadline {
+            // SAFETY: parked right here, and this is the only commit.
+            None => unsafe { parking.commit(waker) },
+            Some(deadline) => self.park_until(greenlet, deadline, waker, parking),
+        }
+    }
+
+    /// Holds the lock on the timers until the commit is through: if the deadline could end the
+    /// park before that, the greenlet might be gone while the commit still uses its stack.
+    #[cold]
+    fn park_until(&self, greenlet: &GreenletCell, deadline: u64, waker: Waker, parking: Parking) {
+        let mut timers = self.remote().timers.lock();
+        let key = timers.insert(deadline, waker.clone());
+        // SAFETY: the greenlet is parked and nobody can wake it yet, so `run` is the hub's.
+        unsafe { (*greenlet.run.get()).timer = Some((self.index(), key)) };
+        // SAFETY: parked by the caller, and this is the only commit.
+        unsafe { parking.commit(waker) };
+    }
+}

@@ -1,0 +1,66 @@
+//! Workers: the OS threads that hubs run on.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use crossbeam_deque::Stealer;
+
+use super::greenlet_cell::Runnable;
+use super::hub::Hub;
+use super::overflow;
+use super::queue::RunQueue;
+use super::shared::Shared;
+use crate::sys::alternate_stack::AlternateStack;
+use crate::sys::os_thread;
+use crate::tls::Support;
+
+/// Starts a runtime: one worker a hub.
+///
+/// On an error the workers that were started have ended again.
+pub(crate) fn start(
+    hubs: usize,
+    slot_size: usize,
+    support: Option<&'static Support>,
+) -> io::Result<(Arc<Shared>, Vec<JoinHandle<()>>)> {
+    let queues: Vec<RunQueue> = (0..hubs).map(|_| RunQueue::new(hubs == 1)).collect();
+    let stealers: Vec<Stealer<Runnable>> = queues.iter().map(RunQueue::stealer).collect();
+    let shared = Arc::new(Shared::new(stealers, slot_size, support)?);
+    overflow::install()?;
+    if let Some(support) = support {
+        // SAFETY: called on the thread that builds the runtime.
+        unsafe { support.adopt_worker() };
+    }
+    let mut workers = Vec::with_capacity(hubs);
+    for (index, queue) in queues.into_iter().enumerate() {
+        match start_one(index, queue, shared.clone()) {
+            Ok(worker) => workers.push(worker),
+            Err(error) => {
+                shared.end();
+                workers.into_iter().for_each(|worker| drop(worker.join()));
+                return Err(error);
+            }
+        }
+    }
+    Ok((shared, workers))
+}
+
+fn start_one(index: usize, queue: RunQueue, shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name(format!("greenlet-hub-{index}"))
+        .spawn(move || {
+            if let Some(support) = shared.support {
+                // SAFETY: called on the worker, before it runs a greenlet.
+                unsafe { support.adopt_worker() };
+            }
+            let _stack = AlternateStack::ensure();
+            os_thread::set_timer_slack(1);
+            let hub = Hub::new(index, shared, queue, stack_bounds());
+            hub.run();
+        })
+}
+
+fn stack_bounds() -> Range<usize> {
+    os_thread::stack_bounds().unwrap_or(0..0)
+}

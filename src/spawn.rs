@@ -1,0 +1,122 @@
+//! Spawning greenlets, from wherever the caller is.
+
+use std::io;
+use std::panic::Location;
+
+use crate::builder::Builder;
+use crate::join_handle::JoinHandle;
+use crate::runtime;
+use crate::sched;
+
+impl Builder {
+    /// Spawns the greenlet: in a greenlet, in its runtime; elsewhere in the default runtime, which
+    /// is started if need be.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a stack of less than 16 KiB or a hub that the runtime does not have;
+    /// `OutOfMemory` for a stack that does not fit into memory.
+    ///
+    /// # Panics
+    ///
+    /// If the default runtime is needed and cannot be built, with the reason.
+    #[track_caller]
+    pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let site = Location::caller();
+        // SAFETY: Send and 'static.
+        runtime::with_current(|shared| unsafe { self.spawn_in(shared, site, true, f) })
+    }
+}
+
+/// Spawns a greenlet that runs `f`: in a greenlet, in its runtime; elsewhere in the default
+/// runtime, which is started if need be and ends with the process.
+///
+/// The greenlet gets its stack when it first runs. If there is no memory for one then, it ends
+/// unrun and its `join` says why; [`try_spawn`] says it at once.
+///
+/// Follows [`std::thread::spawn`].
+///
+/// # Panics
+///
+/// If the default runtime is needed and cannot be built, with the reason.
+///
+/// ```
+/// let answer = greenlet::spawn(|| 42).join().unwrap();
+/// assert_eq!(answer, 42);
+/// ```
+///
+/// What another greenlet could not use safely cannot be moved into it:
+///
+/// ```compile_fail,E0277
+/// let shared = std::rc::Rc::new(1);
+/// greenlet::spawn(move || shared);
+/// ```
+///
+/// ```compile_fail,E0373
+/// let local = 1;
+/// greenlet::spawn(|| local + 1);
+/// ```
+#[track_caller]
+pub fn spawn<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let site = Location::caller();
+    runtime::with_current(|shared| {
+        // SAFETY: Send and 'static.
+        unsafe { Builder::new().spawn_in(shared, site, false, f) }
+    })
+    .expect("without options nothing can be wrong with them")
+}
+
+/// [`spawn`], with the stack reserved at once.
+///
+/// # Errors
+///
+/// `OutOfMemory` if there is no memory, address space or mapping for the stack.
+///
+/// # Panics
+///
+/// As [`spawn`].
+#[track_caller]
+pub fn try_spawn<F, T>(f: F) -> io::Result<JoinHandle<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let site = Location::caller();
+    // SAFETY: Send and 'static.
+    runtime::with_current(|shared| unsafe { Builder::new().spawn_in(shared, site, true, f) })
+}
+
+/// [`spawn`] for what is not `Send`: the greenlet is pinned to the hub of the caller.
+///
+/// # Safety
+///
+/// A greenlet is a thread: it has thread-locals of its own. So a value that is not `Send` must not
+/// be tied to the thread-locals of the greenlet it comes from (as a handle into a
+/// `thread_local!` is), nor be used by both greenlets in a way that a switch in between breaks.
+/// The result must be taken or dropped on the same hub.
+///
+/// # Panics
+///
+/// Outside of a greenlet.
+#[track_caller]
+pub unsafe fn spawn_local<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + 'static,
+    T: 'static,
+{
+    let site = Location::caller();
+    let (Some(hub), Some(shared)) = (sched::hub_id(), sched::runtime()) else {
+        panic!("spawn_local must be called in a greenlet: the new one stays on its hub");
+    };
+    // SAFETY: 'static, and pinned to this hub; the rest is the caller's promise.
+    unsafe { Builder::new().hub(hub).spawn_in(shared, site, false, f) }
+        .expect("the hub of the caller exists")
+}

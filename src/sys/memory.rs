@@ -1,0 +1,89 @@
+//! Address space: reserving, guarding, giving back.
+
+use std::io;
+use std::ptr::NonNull;
+
+use super::cvt;
+
+/// `MADV_GUARD_INSTALL` (Linux 6.13): pages that fault, without a mapping of their own.
+const MADV_GUARD_INSTALL: libc::c_int = 102;
+
+/// The size of a page in bytes.
+pub(crate) fn page_size() -> usize {
+    // SAFETY: sysconf only reads its argument.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
+}
+
+/// Reserves `size` bytes of private zero pages; none costs memory before it is touched, and
+/// none becomes a huge page.
+pub(crate) fn reserve(size: usize) -> io::Result<NonNull<u8>> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
+    // SAFETY: a new mapping, placed by the kernel, touches no existing memory.
+    let address = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            size,
+            libc::PROT_READ | libc::PROT_WRITE,
+            flags,
+            -1,
+            0,
+        )
+    };
+    if address == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the range is the mapping that was just made; the advice changes no content. An
+    // error (a kernel without huge pages) leaves what we want anyway.
+    unsafe { libc::madvise(address, size, libc::MADV_NOHUGEPAGE) };
+    Ok(NonNull::new(address.cast()).expect("mmap does not answer with address 0"))
+}
+
+/// Gives a range back to the kernel.
+///
+/// # Safety
+///
+/// The range was reserved by [`reserve`] and nothing uses it any more.
+pub(crate) unsafe fn release(address: usize, size: usize) {
+    // SAFETY: nothing uses the range (caller).
+    let result = unsafe { libc::munmap(address as *mut _, size) };
+    debug_assert_eq!(result, 0);
+}
+
+/// Makes the pages of a range fault on every access, without splitting the mapping.
+///
+/// `InvalidInput` from a kernel that does not know how.
+///
+/// # Safety
+///
+/// The range lies in a mapping of [`reserve`] and its content is not needed.
+pub(crate) unsafe fn install_guard(address: usize, size: usize) -> io::Result<()> {
+    // SAFETY: the content is not needed (caller).
+    cvt(unsafe { libc::madvise(address as *mut _, size, MADV_GUARD_INSTALL) }).map(drop)
+}
+
+/// Makes the pages of a range fault on every access, at the price of a mapping.
+///
+/// `OutOfMemory` when the process has `vm.max_map_count` mappings already.
+///
+/// # Safety
+///
+/// The range lies in a mapping of [`reserve`] and its content is not needed.
+pub(crate) unsafe fn protect(address: usize, size: usize) -> io::Result<()> {
+    // SAFETY: the content is not needed (caller).
+    cvt(unsafe { libc::mprotect(address as *mut _, size, libc::PROT_NONE) }).map(drop)
+}
+
+/// Gives the pages of a range back; they read as zero when touched again.
+///
+/// # Safety
+///
+/// The range lies in a mapping of [`reserve`] and its content is not needed.
+pub(crate) unsafe fn discard(address: usize, size: usize) {
+    // SAFETY: the content is not needed (caller).
+    let result = unsafe { libc::madvise(address as *mut _, size, libc::MADV_DONTNEED) };
+    if result != 0 {
+        // Locked memory (mlockall) is not given back; but it must read as zero.
+        // SAFETY: the range is writable, and its content not needed (caller).
+        unsafe { std::ptr::write_bytes(address as *mut u8, 0, size) };
+    }
+}

@@ -1,0 +1,47 @@
+//! Layer 1: the C library's functions, one safe wrapper each (or one `unsafe` one that says why).
+//!
+//! Nothing in here waits for anything but the kernel's own work, knows a greenlet or retries:
+//! a call that would block answers `WouldBlock`, one that was interrupted `Interrupted`.
+
+pub(crate) mod address;
+pub(crate) mod alternate_stack;
+pub(crate) mod auxv;
+pub(crate) mod clock;
+pub(crate) mod dl;
+pub(crate) mod epoll;
+pub(crate) mod event_fd;
+pub(crate) mod fault;
+pub(crate) mod fd;
+pub(crate) mod futex;
+pub(crate) mod heap;
+pub(crate) mod memory;
+pub(crate) mod os_thread;
+pub(crate) mod poll;
+pub(crate) mod probe;
+pub(crate) mod random;
+pub(crate) mod recursive_mutex;
+pub(crate) mod residence;
+pub(crate) mod signal_action;
+pub(crate) mod socket;
+pub(crate) mod socket_option;
+pub(crate) mod thread;
+pub(crate) mod thread_key;
+pub(crate) mod thread_state;
+
+use std::io;
+
+/// `-1` is an error, told by `errno`; everything else is the answer.
+#[inline]
+pub(crate) fn cvt(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+/// [`cvt`] for calls that answer with a size.
+#[inline]
+pub(crate) fn cvt_size(result: libc::ssize_t) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}

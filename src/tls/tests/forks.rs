@@ -1,0 +1,169 @@
+//! `fork` on a greenlet.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::{Arc, Barrier};
+use std::{mem, thread};
+
+use super::library::Library;
+use super::worker::{self, FORKED, Greenlet};
+use crate::arch;
+
+/// Forks, runs `child` in the child, and answers how it ended: its result, or None if it died.
+fn fork(child: impl FnOnce() -> i32) -> Option<i32> {
+    // SAFETY: the child ends by `_exit`, and what it does until then it does alone.
+    unsafe {
+        let id = libc::fork();
+        assert_ne!(id, -1);
+        if id == 0 {
+            libc::alarm(20);
+            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
+            libc::_exit(caught.unwrap_or(111));
+        }
+        let mut status = 0;
+        assert_eq!(libc::waitpid(id, &mut status, 0), id);
+        libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status))
+    }
+}
+
+/// A worker is rarely the main thread.
+fn on_another_thread(body: impl FnOnce() + Send) {
+    thread::scope(|scope| scope.spawn(body).join().unwrap());
+}
+
+isolated! { fn a_child_allocates_and_forks_again() {
+    on_another_thread(|| {
+        let greenlet = Greenlet::new();
+        let tp = greenlet.tp();
+        let grandchild = || {
+            assert_eq!(arch::thread_pointer(), tp);
+            drop(vec![1; 1000]);
+            7
+        };
+        let child = || {
+            drop(vec![1; 100_000]);
+            fork(grandchild).map_or(1, |code| code + 1)
+        };
+        assert_eq!(greenlet.run(|| fork(child)), Some(8));
+        greenlet.run(|| assert_eq!(arch::thread_pointer(), tp, "the parent is back on it"));
+    });
+} }
+
+isolated! { fn the_hook_is_called_in_a_child_that_a_greenlet_made_only() {
+    let greenlet = Greenlet::new();
+    assert_eq!(greenlet.run(|| fork(|| FORKED.get() as i32)), Some(1));
+    assert_eq!(greenlet.run(|| FORKED.get()), 0);
+    assert_eq!(fork(|| FORKED.get() as i32), Some(0));
+} }
+
+isolated! { fn a_childs_new_threads_do_not_get_the_workers_stack() {
+    on_another_thread(|| {
+        let worker = arch::thread_pointer();
+        let greenlet = Greenlet::new();
+        let child = move || {
+            let barrier = Arc::new(Barrier::new(5));
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    let barrier = Arc::clone(&barrier);
+                    thread::spawn(move || {
+                        barrier.wait();
+                        arch::thread_pointer() == worker
+                    })
+                })
+                .collect();
+            barrier.wait();
+            let reused = threads.into_iter().any(|thread| thread.join().unwrap());
+            if reused { 2 } else { 0 }
+        };
+        assert_eq!(greenlet.run(|| fork(child)), Some(0));
+    });
+} }
+
+isolated! { fn command_with_a_user_runs_from_a_greenlet() {
+    // The user id makes std fork instead of spawning, and call setuid in the child.
+    on_another_thread(|| {
+        let greenlet = Greenlet::new();
+        let output = greenlet.live(|| Command::new("id").arg("-u").uid(1234).output());
+        // SAFETY: takes nothing.
+        if unsafe { libc::geteuid() } == 0 {
+            assert_eq!(output.unwrap().stdout, b"1234\n");
+        } else {
+            assert!(output.is_err());
+        }
+    });
+} }
+
+isolated! { fn command_with_code_before_exec_runs_from_a_greenlet() {
+    Greenlet::new().live(|| {
+        let mut command = Command::new("true");
+        // SAFETY: does nothing that a child may not.
+        let status = unsafe { command.pre_exec(|| Ok(())) }.status().unwrap();
+        assert!(status.success());
+    });
+} }
+
+isolated! { fn blocks_come_and_go_in_a_child() {
+    // In the child glibc's list is empty: blocks from before must not be taken off again.
+    on_another_thread(|| {
+        let mut greenlets: Vec<Greenlet> = (0..5).map(|_| Greenlet::new()).collect();
+        let support = worker::support();
+        let forked = greenlets.pop().unwrap();
+        let tp = forked.tp();
+        let child = move || {
+            assert!(support.list.contains(tp), "the one that forked is put back");
+            let new: Vec<Greenlet> = worker_threads(|| (0..3).map(|_| Greenlet::new()).collect());
+            assert!(!greenlets.iter().any(|greenlet| support.list.contains(greenlet.tp())));
+            drop(mem::take(&mut greenlets));
+            assert!(new.iter().all(|greenlet| support.list.contains(greenlet.tp())));
+            let gone: Vec<usize> = new.iter().map(Greenlet::tp).collect();
+            drop(new);
+            assert!(!gone.iter().any(|&tp| support.list.contains(tp)));
+            assert!(support.list.contains(tp));
+            // And in its child, which never had a second thread, the list stays as it is.
+            fork(move || i32::from(!support.list.contains(tp))).unwrap_or(3)
+        };
+        assert_eq!(forked.run(|| fork(child)), Some(0));
+    });
+} }
+
+/// What `function` answers on the worker's thread pointer.
+fn worker_threads<R>(function: impl FnOnce() -> R) -> R {
+    // SAFETY: `function` parks nowhere, and was not looked into by the compiler.
+    let visit = unsafe { crate::tls::Visit::begin() };
+    let mut function = Some(function);
+    let result = call(&mut || function.take().unwrap()());
+    drop(visit);
+    result
+}
+
+#[inline(never)]
+fn call<R>(function: &mut dyn FnMut() -> R) -> R {
+    function()
+}
+
+isolated! { fn a_library_that_a_child_loads_has_its_thread_locals_on_the_greenlet() {
+    let source = "static __thread int v __attribute__((tls_model(\"initial-exec\"))) = 42;
+                  int *get(void) { return &v; }";
+    let Some(library) = Library::build("fork", source, &[]) else { return };
+    on_another_thread(move || {
+        let greenlet = Greenlet::new();
+        let code = greenlet.run(|| fork(|| library.load().replace(0)));
+        assert_eq!(code, Some(42));
+    });
+} }
+
+isolated! { fn threads_that_fork_at_the_same_time_keep_their_greenlets() {
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let greenlet = Greenlet::new();
+                let tp = greenlet.tp();
+                for _ in 0..20 {
+                    let child = || i32::from(arch::thread_pointer() != tp);
+                    assert_eq!(greenlet.run(|| fork(child)), Some(0));
+                    greenlet.run(|| assert_eq!(arch::thread_pointer(), tp));
+                }
+            });
+        }
+    });
+} }

@@ -1,0 +1,62 @@
+//! What the kernel says about this process.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// Bytes of memory that are resident.
+pub(crate) fn resident() -> usize {
+    let text = fs::read_to_string("/proc/self/statm").expect("statm");
+    let pages = text.split(' ').nth(1).expect("the second number");
+    pages.parse::<usize>().expect("a number") * 4096
+}
+
+pub(crate) fn mappings() -> usize {
+    let text = fs::read_to_string("/proc/self/maps").expect("maps");
+    text.lines().count()
+}
+
+/// The open descriptors, sorted.
+pub(crate) fn descriptors() -> Vec<String> {
+    let directory = fs::read_dir("/proc/self/fd").expect("fd");
+    // The directory itself is open meanwhile, and gone when it is looked up.
+    let mut found: Vec<_> = directory
+        .flatten()
+        .filter_map(|entry| {
+            let target = fs::read_link(entry.path()).ok()?;
+            Some(format!(
+                "{} {}",
+                entry.file_name().display(),
+                target.display()
+            ))
+        })
+        .filter(|line| !line.ends_with("/fd"))
+        .collect();
+    found.sort_unstable();
+    found
+}
+
+/// How many threads there are that run hubs.
+pub(crate) fn workers() -> usize {
+    let tasks = fs::read_dir("/proc/self/task").expect("task");
+    tasks
+        .flatten()
+        .filter_map(|task| fs::read_to_string(task.path().join("comm")).ok())
+        .filter(|name| name.starts_with("greenlet-hub"))
+        .count()
+}
+
+/// Looks every millisecond whether `condition` holds, for what tells nobody when it happens.
+///
+/// # Panics
+///
+/// After 30 seconds.
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "not within 30 s: {what}"
+        );
+        greenlet::sleep(Duration::from_millis(1));
+    }
+}
