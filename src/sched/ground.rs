@@ -36,7 +36,8 @@ impl GreenletGround {
     /// Makes a ground that a greenlet has left fit for the next one.
     #[inline]
     pub(super) fn renew(mut self, support: Option<&'static Support>) -> io::Result<Self> {
-        // SAFETY: the greenlet that ran on it has ended, and nobody else runs on it.
+        // SAFETY: the greenlet that ran on it has ended, and nobody else runs on it; this is a hub,
+        // a thread, or a greenlet that runs.
         let renewed = self
             .0
             .block

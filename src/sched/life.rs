@@ -108,7 +108,7 @@ impl Hub {
     }
 
     /// A warm stack, or a new one.
-    fn ground(&self, slot_size: usize) -> io::Result<GreenletGround> {
+    pub(super) fn ground(&self, slot_size: usize) -> io::Result<GreenletGround> {
         let mut stacks = self.stacks.borrow_mut();
         if stacks.len(slot_size) == 0 {
             self.shared()

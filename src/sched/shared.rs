@@ -167,9 +167,16 @@ impl Shared {
         slot_size(size, self.support)
     }
 
-    /// A stack for a greenlet that is about to be spawned from outside.
-    pub(crate) fn build_ground(&self, slot_size: usize) -> io::Result<GreenletGround> {
-        GreenletGround::build(slot_size, self.support)
+    /// A stack for a greenlet that is about to be spawned: a warm one, if there is one.
+    pub(crate) fn reserve_ground(self: &Arc<Self>, slot_size: usize) -> io::Result<GreenletGround> {
+        if let Some(hub) = current::get().hub_of(Arc::as_ptr(self)) {
+            return hub.ground(slot_size);
+        }
+        let warm = self.depot.lock().take(slot_size);
+        match warm {
+            Some(warm) => warm.renew(self.support),
+            None => GreenletGround::build(slot_size, self.support),
+        }
     }
 
     pub(super) fn is_ending(&self) -> bool {
