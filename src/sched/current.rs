@@ -101,11 +101,12 @@ pub(super) fn thread() -> CellRef {
 }
 
 /// The thread pointer of the worker that runs the present greenlet, or ran it before it forked
-/// this process; 0 elsewhere. Safe in signal handlers.
+/// this process; 0 where the present one is the thread's own: so also on a greenlet that shares
+/// its worker's thread-locals. Safe in signal handlers.
 pub(super) fn worker_thread_pointer() -> usize {
     let current = get();
     match current.hub() {
-        Some(hub) if !current.cell.is_null() => hub.thread_pointer(),
+        Some(hub) if !current.cell.is_null() && hub.words.is_some() => hub.thread_pointer(),
         _ => FORKED_WORKER.get(),
     }
 }
