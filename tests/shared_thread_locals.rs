@@ -223,3 +223,57 @@ fn a_child_can_start_threads_and_fork_beside_a_runtime_with_thread_locals_of_its
         shared.run(use_a_thread);
     });
 }
+
+/// Whether the caller, in a forked child, is a thread that no hub runs.
+fn is_plain_thread() -> bool {
+    let waited = greenlet::hub_id().is_none();
+    // On a hub it would run the greenlets that the parent has queued.
+    greenlet::sleep(Duration::from_millis(50));
+    greenlet::yield_now();
+    waited && greenlet::hub_id().is_none()
+}
+
+#[test]
+fn a_child_is_a_plain_thread_that_runs_nobody_of_its_parents() {
+    let name = "a_child_is_a_plain_thread_that_runs_nobody_of_its_parents";
+    child::alone(name, || {
+        let _watchdog = watched();
+        // First where no runtime ever had thread-locals of its own, then beside one.
+        look_at_a_child();
+        let own = support::runtime(1);
+        look_at_a_child();
+        assert_eq!(own.run(|| fork(|| i32::from(!is_plain_thread()))), 0);
+        look_at_a_child();
+    });
+}
+
+fn look_at_a_child() {
+    let shared = sharing(1);
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    let status = shared.run(|| {
+        let parent = std::process::id();
+        let queued = greenlet::spawn(move || {
+            let is_child = std::process::id() != parent;
+            writer.write_all(&[u8::from(is_child)]).unwrap();
+        });
+        let status = fork(|| i32::from(!is_plain_thread()));
+        queued.join().unwrap();
+        // One that returns in the child ends it, as the last thread of a process does.
+        let returned = greenlet::spawn(|| {
+            // SAFETY: the child does nothing.
+            let id = unsafe { libc::fork() };
+            let mut status = -1;
+            if id != 0 {
+                // SAFETY: a child of ours, and room for its status.
+                assert_eq!(unsafe { libc::waitpid(id, &mut status, 0) }, id);
+            }
+            status
+        });
+        assert_eq!(returned.join().unwrap(), 0);
+        status
+    });
+    assert_eq!(status, 0);
+    let mut ran = Vec::new();
+    reader.read_to_end(&mut ran).unwrap();
+    assert_eq!(ran, [0], "the greenlet ran in the parent, and only there");
+}

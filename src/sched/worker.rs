@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_deque::Stealer;
 
+use super::current;
 use super::greenlet_cell::Runnable;
 use super::hub::Hub;
 use super::overflow;
@@ -28,6 +29,7 @@ pub(crate) fn start(
     let stealers: Vec<Stealer<Runnable>> = queues.iter().map(RunQueue::stealer).collect();
     let shared = Arc::new(Shared::new(stealers, slot_size, support)?);
     overflow::install()?;
+    current::watch_forks()?;
     if let Some(support) = support {
         // SAFETY: called on the thread that builds the runtime.
         unsafe { support.adopt_worker() };

@@ -21,7 +21,7 @@ static FORKING: AtomicU32 = AtomicU32::new(0);
 /// Registers the handlers.
 pub(super) fn install() -> io::Result<()> {
     FORKING.store(ThreadKey::create(None)?.number(), Ordering::Relaxed);
-    thread::at_fork(prepare, parent, child)
+    thread::at_fork(Some(prepare), Some(parent), Some(child))
 }
 
 /// Gives the calling thread room for its value of the key, so that `prepare` cannot fail.
