@@ -167,3 +167,56 @@ isolated! { fn threads_that_fork_at_the_same_time_keep_their_greenlets() {
         }
     });
 } }
+
+/// A recursive mutex in memory that a child shares.
+fn shared_mutex() -> *mut libc::pthread_mutex_t {
+    let (access, kind) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+    );
+    // SAFETY: a new mapping, large enough, in which the mutex is set up and stays.
+    unsafe {
+        let memory = libc::mmap(std::ptr::null_mut(), 4096, access, kind, -1, 0);
+        assert_ne!(memory, libc::MAP_FAILED);
+        let mut attributes = mem::zeroed();
+        libc::pthread_mutexattr_init(&mut attributes);
+        libc::pthread_mutexattr_settype(&mut attributes, libc::PTHREAD_MUTEX_RECURSIVE);
+        libc::pthread_mutexattr_setpshared(&mut attributes, libc::PTHREAD_PROCESS_SHARED);
+        assert_eq!(libc::pthread_mutex_init(memory.cast(), &attributes), 0);
+        memory.cast()
+    }
+}
+
+isolated! { fn a_child_owns_no_lock_of_its_parents() {
+    let mutex = shared_mutex();
+    let greenlet = Greenlet::new();
+    // SAFETY: the mutex is set up and stays.
+    let (lock, try_lock, unlock) = unsafe {(
+        || libc::pthread_mutex_lock(mutex),
+        || libc::pthread_mutex_trylock(mutex),
+        || libc::pthread_mutex_unlock(mutex),
+    )};
+    greenlet.run(|| assert_eq!(lock(), 0));
+    let child = || i32::from(try_lock() != libc::EBUSY);
+    assert_eq!(greenlet.run(|| fork(|| child() + fork(child).unwrap_or(9))), Some(0));
+    // The parent's greenlet still has it, and gives it to its child.
+    greenlet.run(|| assert_eq!(unlock(), 0));
+    let child = || i32::from(lock() != 0 || lock() != 0 || unlock() != 0 || unlock() != 0);
+    assert_eq!(greenlet.run(|| fork(child)), Some(0));
+} }
+
+isolated! { fn greenlets_that_parent_and_child_make_are_not_the_same() {
+    for returned in [false, true] {
+        let mutex = shared_mutex();
+        let on_a_greenlet = |call: unsafe extern "C" fn(*mut libc::pthread_mutex_t) -> i32| {
+            // SAFETY: the mutex is set up and stays.
+            Greenlet::new().run(|| unsafe { call(mutex) })
+        };
+        if returned {
+            drop(Greenlet::new());
+        }
+        // Both take the next number after the fork, a new one or one that came back.
+        assert_eq!(fork(|| on_a_greenlet(libc::pthread_mutex_lock)), Some(0));
+        assert_eq!(on_a_greenlet(libc::pthread_mutex_trylock), libc::EBUSY);
+    }
+} }
