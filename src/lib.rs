@@ -40,6 +40,7 @@
 //! | much stack for a moment | [`on_thread_stack`] |
 //! | another allocator than the system's | [`OnWorker`] |
 //! | numbers | [`stats`], [`Runtime::stats`] |
+//! | what went wrong | [`Deadlock`], [`BlockedHub`] |
 //! | what can fail | [`BuildError`], [`ThreadLocalsError`], [`Cancelled`] |
 //! | how it works | [`_documentation`] |
 //!
@@ -121,5 +122,7 @@ pub use greenlet::{
 pub use join_handle::JoinHandle;
 pub use on_worker::OnWorker;
 pub use runtime::{RunError, Runtime, RuntimeBuilder, run, stats, try_run};
-pub use sched::{Id, Stats};
+pub use sched::{
+    BlockedActivity, BlockedHub, BlockingGreenlet, Deadlock, Id, Stats, WaitingGreenlet,
+};
 pub use spawn::{spawn, spawn_local, try_spawn};

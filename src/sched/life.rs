@@ -8,6 +8,7 @@ use super::current::{self, Current};
 use super::greenlet_cell::{GreenletCell, GreenletCoroutine, GreenletYielder};
 use super::ground::GreenletGround;
 use super::hub::Hub;
+use super::inspect;
 use super::shared::Departed;
 use crate::abort::AbortOnUnwind;
 use crate::error::Cancelled;
@@ -33,6 +34,7 @@ impl Hub {
         let ground = ground.expect("a greenlet that ran had a stack");
         ground.slot().set_owner(ptr::null());
         self.keep(ground);
+        inspect::await_inspection(cell);
         greenlet.join.end();
         // SAFETY: set when it was started.
         let home = unsafe { (*greenlet.links.get()).home };
