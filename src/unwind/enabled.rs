@@ -21,9 +21,9 @@ use framehop::{Unwinder, UnwinderNative};
 
 use self::code::Code;
 use super::StackCopy;
-use super::frame::{Frame, lookups};
+use super::frame::{Frame, lookups, place};
 use crate::arch::Registers;
-use crate::sys::{dl, held_modules};
+use crate::sys::held_modules;
 
 /// Stands for a register that is not known: no stack lies there, so what needs it fails. Far from
 /// both ends of the numbers, for tables add to it and subtract from it.
@@ -68,10 +68,7 @@ pub(crate) fn describe(addresses: &[usize]) -> Vec<Frame> {
     let mut frames = Vec::new();
     for (address, lookup) in lookups(addresses) {
         let known = frames.len();
-        let place = dl::place_of(lookup).map(|place| dl::Place {
-            offset: place.offset.wrapping_add(address.wrapping_sub(lookup)),
-            ..place
-        });
+        let place = place(address, lookup);
         // The crate takes one off whatever address it gets.
         let asked = ptr::without_provenance_mut(lookup.saturating_add(1));
         backtrace::resolve(asked, |symbol| {
@@ -147,9 +144,11 @@ impl<'a> Walk<'a> {
         // Callers lie above. Only a leaf function may have no frame of its own, where there is a link
         // register.
         let leaf = !self.address.is_return_address() && native::HAS_LINK;
-        let above = self.registers.sp() as usize > stack_pointer;
-        let same = self.registers.sp() as usize == stack_pointer;
-        if !above && !(same && leaf) {
+        let lowest = match leaf {
+            true => stack_pointer,
+            false => stack_pointer.checked_add(1)?,
+        };
+        if (self.registers.sp() as usize) < lowest {
             return None;
         }
         // And they are code, as what comes before. Most have called; some routines put an address on

@@ -21,10 +21,7 @@ pub(crate) struct Frame {
 impl Frame {
     /// What the dynamic loader knows of `address`; `lookup` is an address inside the instruction.
     pub(super) fn exported(address: usize, lookup: usize) -> Self {
-        let place = dl::place_of(lookup).map(|place| Place {
-            offset: place.offset.wrapping_add(address.wrapping_sub(lookup)),
-            ..place
-        });
+        let place = place(address, lookup);
         let symbol = place.as_ref().and_then(|_| dl::exported_symbol(lookup));
         Self {
             address,
@@ -34,6 +31,13 @@ impl Frame {
             place,
         }
     }
+}
+
+/// Where `address` is in the module that `lookup` lies in.
+pub(super) fn place(address: usize, lookup: usize) -> Option<Place> {
+    let place = dl::place_of(lookup)?;
+    let offset = place.offset.wrapping_add(address.wrapping_sub(lookup));
+    Some(Place { offset, ..place })
 }
 
 /// Addresses with one that lies inside of the instruction that each is about: all but the first are
