@@ -60,6 +60,12 @@
 //! `match queue.lock().unwrap().pop() { None => greenlet::sleep(pause), .. }` holds the lock over
 //! the sleep. Take what you need out of the lock first, and let idle greenlets [`park`].
 //!
+//! # Features
+//!
+//! | feature | by default | what it adds |
+//! |---|---|---|
+//! | `stacks` | off | reports of a blocked hub show its whole stack, with names and lines; takes the crates framehop and backtrace |
+//!
 //! # What a greenlet does not have of its own
 //!
 //! The kernel knows only the worker. So tied to the worker are: `gettid`, the processor affinity,
@@ -97,6 +103,7 @@ mod reactor;
 mod stack;
 mod timer;
 mod tls;
+mod unwind;
 
 mod sched;
 

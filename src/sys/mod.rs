@@ -14,6 +14,8 @@ pub(crate) mod fault;
 pub(crate) mod fd;
 pub(crate) mod futex;
 pub(crate) mod heap;
+#[cfg(feature = "stacks")]
+pub(crate) mod held_modules;
 pub(crate) mod membarrier;
 pub(crate) mod memory;
 pub(crate) mod os_thread;
