@@ -1,5 +1,6 @@
 //! Address space: reserving, guarding, giving back.
 
+use std::fs;
 use std::io;
 use std::ptr::NonNull;
 
@@ -71,6 +72,14 @@ pub(crate) unsafe fn install_guard(address: usize, size: usize) -> io::Result<()
 pub(crate) unsafe fn protect(address: usize, size: usize) -> io::Result<()> {
     // SAFETY: the content is not needed (caller).
     cvt(unsafe { libc::mprotect(address as *mut _, size, libc::PROT_NONE) }).map(drop)
+}
+
+/// How many mappings more the process may have now, if the kernel tells.
+pub(crate) fn mappings_left() -> Option<usize> {
+    let limit = fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
+    let mappings = fs::read("/proc/self/maps").ok()?;
+    let taken = mappings.iter().filter(|&&byte| byte == b'\n').count();
+    Some(limit.trim().parse::<usize>().ok()?.saturating_sub(taken))
 }
 
 /// Gives the pages of a range back; they read as zero when touched again.
