@@ -14,10 +14,10 @@ use super::greenlet_cell::{GreenletCell, Runnable};
 use super::ground::GreenletGround;
 use super::queue::{Pushed, RunQueue};
 use super::registry::Registry;
-use super::shared::{Counters, Departed, Remote, Shared};
+use super::shared::{Counters, Departed, Remote, Shared, TRIM_BATCH};
 use crate::abort::AbortOnUnwind;
 use crate::arch;
-use crate::stack::Pool;
+use crate::stack::{Pool, Trimmer};
 use crate::sys::clock;
 use crate::tls::{self, Words};
 use crate::waker::{Header, WakeList};
@@ -31,6 +31,9 @@ const IO_BUDGET: u32 = 128;
 
 /// Greenlet numbers are fetched in batches.
 const ID_BATCH: u64 = 1024;
+
+/// So many warm stacks of a size stay with a hub, however long it is idle.
+const KEPT_STACKS: usize = 8;
 
 /// A spawn in this many looks how many greenlets there are.
 const PEAK_SAMPLE: u64 = 32;
@@ -79,7 +82,7 @@ impl Hub {
             words: shared.support.map(tls::Support::words),
             shared,
             queue,
-            stacks: RefCell::new(Pool::new()),
+            stacks: RefCell::new(Pool::new(KEPT_STACKS)),
             registry: Registry::new(),
             ending: Cell::new(false),
             tick: Cell::new(0),
@@ -252,8 +255,8 @@ impl Hub {
             }
         }
         self.shared.sample_peak();
-        if self.shared.trim_deadline().is_some() {
-            self.shared.trim(clock::now());
+        if self.trim_due().is_some() {
+            self.trim(Trimmer::Busy);
         }
     }
 
@@ -320,7 +323,7 @@ impl Hub {
             wakes.wake_all();
             self.wakes.replace(wakes);
             if deadline.is_some() {
-                shared.trim(clock::now());
+                self.trim(Trimmer::Idle);
             }
         } else {
             self.searching.set(shared.idle.retract_sleep(self.index));
@@ -343,10 +346,22 @@ impl Hub {
     /// When the hub has to look around again, at the latest.
     fn next_deadline(&self) -> Option<u64> {
         let timer = self.remote().timers.lock().next_deadline();
-        [timer, self.shared.trim_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [timer, self.trim_due()].into_iter().flatten().min()
+    }
+
+    /// When warm stacks, the hub's own or the depot's, should be looked at, if there are any.
+    fn trim_due(&self) -> Option<u64> {
+        let due = [self.stacks.borrow().trim_due(), self.shared.trim_due()];
+        due.into_iter().flatten().min()
+    }
+
+    /// Gives stacks back that nobody missed for a while.
+    #[cold]
+    fn trim(&self, trimmer: Trimmer) {
+        let now = clock::now();
+        self.shared.trim(now, trimmer);
+        let trimmed = (self.stacks.borrow_mut()).trim(now, trimmer, TRIM_BATCH);
+        trimmed.into_iter().for_each(GreenletGround::discard);
     }
 
     /// Queues a greenlet behind all others.

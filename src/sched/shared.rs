@@ -17,16 +17,14 @@ use crate::arch;
 use crate::error::ThreadLocalsError;
 use crate::lock::Mutex;
 use crate::reactor::Reactor;
-use crate::stack::{self, Pool};
+use crate::stack::{self, Pool, Trimmer};
 use crate::sys::clock;
 use crate::timer::Wheel;
 use crate::tls::{self, Support};
 use crate::waker::Waker;
 
-/// The pool of warm stacks is looked through this often.
-const TRIM_INTERVAL: u64 = 20_000_000;
-/// And so many stacks are given back at a time, so that no hub is busy with it for long.
-const TRIM_BATCH: usize = 256;
+/// So many stacks are given back at a time, so that no hub is busy with it for long.
+pub(super) const TRIM_BATCH: usize = 256;
 
 /// The shared part of a runtime. Lives until the last hub and the last handle are gone.
 #[derive(Debug)]
@@ -42,8 +40,6 @@ pub(crate) struct Shared {
     pub(super) idle: Idle,
     /// Warm stacks that no hub holds.
     pub(super) depot: Mutex<Pool<GreenletGround>>,
-    /// When `depot` is to be trimmed next, in nanoseconds of the monotonic clock.
-    next_trim: AtomicU64,
     /// Greenlets spawned from outside.
     injected: AtomicU64,
     peak: AtomicU64,
@@ -150,8 +146,7 @@ impl Shared {
             injector: Injector::new(),
             idle: Idle::new(hubs.len()),
             hubs,
-            depot: Mutex::new(Pool::new()),
-            next_trim: AtomicU64::new(0),
+            depot: Mutex::new(Pool::new(0)),
             injected: AtomicU64::new(0),
             peak: AtomicU64::new(0),
             ending: AtomicBool::new(false),
@@ -303,23 +298,13 @@ impl Shared {
     }
 
     /// When the depot should be looked at, if there is anything in it.
-    pub(super) fn trim_deadline(&self) -> Option<u64> {
-        (!self.depot.lock().is_empty()).then(|| self.next_trim.load(Relaxed))
+    pub(super) fn trim_due(&self) -> Option<u64> {
+        self.depot.lock().trim_due()
     }
 
-    /// Gives stacks back that nobody missed for a while, if it is time to look.
-    pub(super) fn trim(&self, now: u64) {
-        let due = self.next_trim.load(Relaxed);
-        let next = now + TRIM_INTERVAL;
-        if now < due
-            || self
-                .next_trim
-                .compare_exchange(due, next, Relaxed, Relaxed)
-                .is_err()
-        {
-            return;
-        }
-        let trimmed = self.depot.lock().trim(TRIM_BATCH);
+    /// Gives stacks of the depot back that nobody missed for a while.
+    pub(super) fn trim(&self, now: u64, trimmer: Trimmer) {
+        let trimmed = self.depot.lock().trim(now, trimmer, TRIM_BATCH);
         trimmed.into_iter().for_each(GreenletGround::discard);
     }
 }

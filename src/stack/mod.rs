@@ -17,7 +17,7 @@ mod pool;
 use corosensei::stack::{Stack, StackPointer};
 
 pub(crate) use arena::{Slot, find, slot_size, take};
-pub(crate) use pool::Pool;
+pub(crate) use pool::{Pool, Trimmer};
 
 /// The address space of a greenlet that did not ask for another size.
 pub(crate) const DEFAULT_SIZE: usize = 256 * 1024;
