@@ -73,7 +73,7 @@ impl Builder {
     {
         let mut options = self.options(shared, spawned_at)?;
         if reserve {
-            options.ground = Some(shared.build_ground(options.slot_size)?);
+            options.ground = Some(shared.reserve_ground(options.slot_size)?);
         }
         // SAFETY: the caller's promise; `shared` is borrowed over the call.
         Ok(JoinHandle::new(unsafe { sched::spawn(shared, options, f) }))

@@ -39,7 +39,7 @@
 //! | TCP | [`net`], which has std's names |
 //! | much stack for a moment | [`on_thread_stack`] |
 //! | another allocator than the system's | [`OnWorker`] |
-//! | numbers | [`stats`], [`Runtime::stats`] |
+//! | numbers | [`stats`], [`Runtime::stats`]; [`stack_usage`], [`Runtime::stack_usage`] |
 //! | what can fail | [`BuildError`], [`ThreadLocalsError`], [`Cancelled`] |
 //! | how it works | [`_documentation`] |
 //!
@@ -120,6 +120,6 @@ pub use greenlet::{
 };
 pub use join_handle::JoinHandle;
 pub use on_worker::OnWorker;
-pub use runtime::{RunError, Runtime, RuntimeBuilder, run, stats, try_run};
-pub use sched::{Id, Stats};
+pub use runtime::{RunError, Runtime, RuntimeBuilder, run, stack_usage, stats, try_run};
+pub use sched::{Id, StackUsage, Stats};
 pub use spawn::{spawn, spawn_local, try_spawn};

@@ -15,6 +15,7 @@ use super::ground::GreenletGround;
 use super::queue::{Pushed, RunQueue};
 use super::registry::Registry;
 use super::shared::{Counters, Departed, Remote, Shared, TRIM_BATCH};
+use super::usage::Sampler;
 use crate::abort::AbortOnUnwind;
 use crate::arch;
 use crate::stack::{Pool, Trimmer};
@@ -66,6 +67,7 @@ pub(crate) struct Hub {
     io_budget: Cell<u32>,
     ids: RefCell<Range<u64>>,
     random: Cell<u64>,
+    pub(super) sampler: Sampler,
 }
 
 impl Hub {
@@ -92,6 +94,7 @@ impl Hub {
             io_budget: Cell::new(IO_BUDGET),
             ids: RefCell::new(0..0),
             random: Cell::new(arch::cycles() | 1),
+            sampler: Sampler::new(),
         }
     }
 
@@ -225,7 +228,7 @@ impl Hub {
     }
 
     /// xorshift64: any numbers will do.
-    fn next_random(&self) -> u64 {
+    pub(super) fn next_random(&self) -> u64 {
         let mut x = self.random.get();
         x ^= x << 13;
         x ^= x >> 7;

@@ -14,6 +14,7 @@
 //! | `shared` | what hubs share |
 //! | `registry` | all greenlets that have started |
 //! | `ground` | a stack with its thread-locals |
+//! | `usage` | how much stack greenlets use, sampled |
 //! | `overflow` | the report of a stack overflow |
 
 mod body;
@@ -34,10 +35,12 @@ mod shared;
 mod spawn;
 mod switch;
 mod thread_cell;
+mod usage;
 mod worker;
 
 pub use cell::Id;
 pub use shared::Stats;
+pub use usage::StackUsage;
 
 pub(crate) use cell::CellRef;
 pub(crate) use current::{cell as current_cell, was_forked};

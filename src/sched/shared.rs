@@ -11,8 +11,9 @@ use crossbeam_deque::{Injector, Stealer};
 
 use super::current;
 use super::greenlet_cell::{GreenletCell, Runnable};
-use super::ground::GreenletGround;
+use super::ground::{self, GreenletGround};
 use super::idle::{Bed, Idle};
+use super::usage::{StackUsage, Usage};
 use crate::arch;
 use crate::error::ThreadLocalsError;
 use crate::lock::Mutex;
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub(super) idle: Idle,
     /// Warm stacks that no hub holds.
     pub(super) depot: Mutex<Pool<GreenletGround>>,
+    pub(super) usage: Usage,
     /// Greenlets spawned from outside.
     injected: AtomicU64,
     peak: AtomicU64,
@@ -147,6 +149,7 @@ impl Shared {
             idle: Idle::new(hubs.len()),
             hubs,
             depot: Mutex::new(Pool::new(0)),
+            usage: Usage::new(),
             injected: AtomicU64::new(0),
             peak: AtomicU64::new(0),
             ending: AtomicBool::new(false),
@@ -162,9 +165,19 @@ impl Shared {
         slot_size(size, self.support)
     }
 
-    /// A stack for a greenlet that is about to be spawned from outside.
-    pub(crate) fn build_ground(&self, slot_size: usize) -> io::Result<GreenletGround> {
-        GreenletGround::build(slot_size, self.support)
+    /// A stack for a greenlet that is about to be spawned: a warm one of the caller's hub or of the
+    /// depot, or a new one.
+    pub(crate) fn reserve_ground(&self, slot_size: usize) -> io::Result<GreenletGround> {
+        if let Some(hub) = current::get().hub().filter(|hub| hub.belongs_to(self)) {
+            return hub.ground(slot_size);
+        }
+        let warm = self.depot.lock().take(slot_size);
+        warm.map_or_else(|| GreenletGround::build(slot_size, self.support), Ok)
+    }
+
+    /// What was seen of the use of stacks.
+    pub(crate) fn stack_usage(&self) -> Vec<StackUsage> {
+        self.usage.list()
     }
 
     pub(super) fn is_ending(&self) -> bool {
@@ -346,5 +359,5 @@ pub(crate) fn support() -> Result<&'static Support, ThreadLocalsError> {
 
 /// The slot that a stack of `size` bytes needs beside a block of thread-locals.
 pub(crate) fn slot_size(size: usize, support: Option<&Support>) -> Option<usize> {
-    stack::slot_size(size, support.map_or(0, Support::block_size))
+    stack::slot_size(size, ground::reserved(support))
 }

@@ -308,7 +308,7 @@ fn class_of(slot_size: usize) -> &'static Mutex<Class> {
     &CLASS[(slot_size.trailing_zeros() - SMALLEST_CLASS) as usize]
 }
 
-fn page() -> usize {
+pub(super) fn page() -> usize {
     static PAGE: OnceLock<usize> = OnceLock::new();
     *PAGE.get_or_init(memory::page_size)
 }

@@ -74,6 +74,14 @@ pub(crate) unsafe fn protect(address: usize, size: usize) -> io::Result<()> {
     cvt(unsafe { libc::mprotect(address as *mut _, size, libc::PROT_NONE) }).map(drop)
 }
 
+/// Tells which pages from `address` on, the start of one, are resident: the lowest bit of a byte
+/// each.
+pub(crate) fn resident(address: usize, pages: &mut [u8]) -> io::Result<()> {
+    let size = pages.len() * page_size();
+    // SAFETY: it writes a byte for each page, for which there is room, and changes nothing else.
+    cvt(unsafe { libc::mincore(address as *mut _, size, pages.as_mut_ptr()) }).map(drop)
+}
+
 /// How many mappings more the process may have now, if the kernel tells.
 pub(crate) fn mappings_left() -> Option<usize> {
     let limit = fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
