@@ -31,6 +31,15 @@ pub struct Builder {
     hub: Option<usize>,
 }
 
+/// When a greenlet gets its stack at its spawn, instead of when it first runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Reserve {
+    Always,
+    /// If its size was chosen for it: that may be one that cannot be had.
+    UnusualStack,
+    Never,
+}
+
 impl Builder {
     /// No name, the runtime's stack size, any hub.
     pub fn new() -> Self {
@@ -65,14 +74,19 @@ impl Builder {
         self,
         shared: &Arc<Shared>,
         spawned_at: &'static Location<'static>,
-        reserve: bool,
+        reserve: Reserve,
         f: F,
     ) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T,
     {
+        let reserves = match reserve {
+            Reserve::Always => true,
+            Reserve::UnusualStack => self.stack_size.is_some(),
+            Reserve::Never => false,
+        };
         let mut options = self.options(shared, spawned_at)?;
-        if reserve {
+        if reserves {
             options.ground = Some(shared.reserve_ground(options.slot_size)?);
         }
         // SAFETY: the caller's promise; `shared` is borrowed over the call.

@@ -103,7 +103,7 @@ impl Runtime {
     {
         let site = Location::caller();
         // SAFETY: Send and 'static.
-        unsafe { builder::Builder::new().spawn_in(&self.shared, site, false, f) }
+        unsafe { builder::Builder::new().spawn_in(&self.shared, site, builder::Reserve::Never, f) }
             .expect("without options nothing can be wrong with them")
     }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::panic::Location;
 
-use crate::builder::Builder;
+use crate::builder::{Builder, Reserve};
 use crate::join_handle::JoinHandle;
 use crate::runtime;
 use crate::sched;
@@ -12,10 +12,13 @@ impl Builder {
     /// Spawns the greenlet: in a greenlet, in its runtime; elsewhere in the default runtime, which
     /// is started if need be.
     ///
+    /// With a [`stack_size`](Self::stack_size) the stack is reserved at once. Otherwise the greenlet
+    /// gets it when it first runs, as with [`spawn`].
+    ///
     /// # Errors
     ///
     /// `InvalidInput` for a stack of less than 16 KiB or a hub that the runtime does not have;
-    /// `OutOfMemory` for a stack that does not fit into memory.
+    /// `OutOfMemory` for a stack size that does not fit into memory.
     ///
     /// # Panics
     ///
@@ -28,7 +31,9 @@ impl Builder {
     {
         let site = Location::caller();
         // SAFETY: Send and 'static.
-        runtime::with_current(|shared| unsafe { self.spawn_in(shared, site, true, f) })
+        runtime::with_current(|shared| unsafe {
+            self.spawn_in(shared, site, Reserve::UnusualStack, f)
+        })
     }
 }
 
@@ -70,7 +75,7 @@ where
     let site = Location::caller();
     runtime::with_current(|shared| {
         // SAFETY: Send and 'static.
-        unsafe { Builder::new().spawn_in(shared, site, false, f) }
+        unsafe { Builder::new().spawn_in(shared, site, Reserve::Never, f) }
     })
     .expect("without options nothing can be wrong with them")
 }
@@ -98,7 +103,9 @@ where
 {
     let site = Location::caller();
     // SAFETY: Send and 'static.
-    runtime::with_current(|shared| unsafe { Builder::new().spawn_in(shared, site, true, f) })
+    runtime::with_current(|shared| unsafe {
+        Builder::new().spawn_in(shared, site, Reserve::Always, f)
+    })
 }
 
 /// [`spawn`] for what is not `Send`: the greenlet is pinned to the hub of the caller.
@@ -124,6 +131,10 @@ where
         panic!("spawn_local must be called in a greenlet: the new one stays on its hub");
     };
     // SAFETY: 'static, and pinned to this hub; the rest is the caller's promise.
-    unsafe { Builder::new().hub(hub).spawn_in(shared, site, false, f) }
-        .expect("the hub of the caller exists")
+    unsafe {
+        Builder::new()
+            .hub(hub)
+            .spawn_in(shared, site, Reserve::Never, f)
+    }
+    .expect("the hub of the caller exists")
 }

@@ -6,11 +6,11 @@
 //! `sched/README.md` has the whole protocol.
 
 use std::fmt;
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicUsize, fence};
+use std::sync::atomic::fence;
 
 /// How a park ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,28 +23,43 @@ pub(crate) enum Outcome {
     Cancelled,
 }
 
-/// The word that says what a cell's owner is doing.
+/// The word that says what a cell's owner is doing, and how many references there are to the cell.
 ///
 /// ```text
-///  63           8 7   6   5   4   3   2   1   0
-/// +--------------+-------+---+---+---+---+-----+
-/// |  generation  |   -   |outcome| S | C |phase|   S: shielded   C: cancelled
-/// +--------------+-------+---+---+---+---+-----+
+///  63           33 32           5 4     3   2   1     0
+/// +---------------+--------------+-------+---+---+-------+
+/// |  generation   |  references  |outcome| S | C | parked|   S: shielded   C: cancelled
+/// +---------------+--------------+-------+---+---+-------+
 /// ```
+///
+/// One word, so that a park and the reference of its waker are one exchange, and so are the end
+/// of the park and the end of that reference.
+///
+/// A stale waker is told by its generation. One that is kept over exactly 2^31 parks, or a
+/// multiple, would end a park that is not its own: wakers are taken back or used when the wait
+/// that they were made for ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct State(u64);
 
 impl State {
-    const PHASE: u64 = 0b11;
-    const ACTIVE: u64 = 0;
     const PARKED: u64 = 1;
-    const CANCELLED: u64 = 1 << 2;
-    const SHIELDED: u64 = 1 << 3;
-    const OUTCOME: u64 = 0b11 << 4;
-    const GENERATION_SHIFT: u32 = 8;
+    const CANCELLED: u64 = 1 << 1;
+    const SHIELDED: u64 = 1 << 2;
+    const OUTCOME_SHIFT: u32 = 3;
+    const OUTCOME: u64 = 0b11 << Self::OUTCOME_SHIFT;
+    const REFERENCE_SHIFT: u32 = 5;
+    const REFERENCE: u64 = 1 << Self::REFERENCE_SHIFT;
+    const GENERATION_SHIFT: u32 = 33;
+    const GENERATION: u64 = 1 << Self::GENERATION_SHIFT;
+    /// Half of the references that there is room for.
+    const MANY_REFERENCES: u64 = 1 << 27;
 
-    fn phase(self) -> u64 {
-        self.0 & Self::PHASE
+    fn new(references: u64) -> Self {
+        Self(references << Self::REFERENCE_SHIFT)
+    }
+
+    fn is_parked(self) -> bool {
+        self.0 & Self::PARKED != 0
     }
 
     fn is_cancelled(self) -> bool {
@@ -55,21 +70,31 @@ impl State {
         self.0 & Self::SHIELDED != 0
     }
 
-    fn generation(self) -> u64 {
-        self.0 >> Self::GENERATION_SHIFT
+    fn references(self) -> u64 {
+        (self.0 & (Self::GENERATION - 1)) >> Self::REFERENCE_SHIFT
+    }
+
+    fn generation(self) -> u32 {
+        (self.0 >> Self::GENERATION_SHIFT) as u32
+    }
+
+    fn last_generation(self) -> u32 {
+        Self(self.0.wrapping_sub(Self::GENERATION)).generation()
     }
 
     fn outcome(self) -> Outcome {
-        match (self.0 & Self::OUTCOME) >> 4 {
+        match (self.0 & Self::OUTCOME) >> Self::OUTCOME_SHIFT {
             0 => Outcome::Woken,
             1 => Outcome::Deadline,
             _ => Outcome::Cancelled,
         }
     }
 
+    /// Parked, with a reference for the waker.
     fn parked(self, shielded: bool) -> Self {
         let shield = if shielded { Self::SHIELDED } else { 0 };
-        Self(self.0 & !(Self::PHASE | Self::SHIELDED) | Self::PARKED | shield)
+        let kept = self.0 & !(Self::PARKED | Self::SHIELDED);
+        Self((kept | Self::PARKED | shield) + Self::REFERENCE)
     }
 
     /// Active again, with the answer to the park and the generation of the next one.
@@ -79,8 +104,12 @@ impl State {
             Outcome::Deadline => 1,
             Outcome::Cancelled => 2,
         };
-        let kept = self.0 & !(Self::PHASE | Self::SHIELDED | Self::OUTCOME);
-        Self((kept | code << 4).wrapping_add(1 << Self::GENERATION_SHIFT))
+        let kept = self.0 & !(Self::PARKED | Self::SHIELDED | Self::OUTCOME);
+        Self((kept | code << Self::OUTCOME_SHIFT).wrapping_add(Self::GENERATION))
+    }
+
+    fn without_reference(self) -> Self {
+        Self(self.0 - Self::REFERENCE)
     }
 }
 
@@ -103,52 +132,67 @@ pub(crate) struct WakeTable {
 
 /// The start of every cell: the state of its park, and how many references there are.
 pub(crate) struct Header {
-    /// A [`State`]. The owner writes it to park; whoever ends the park writes it back.
+    /// A [`State`]. The owner writes it to park; whoever ends the park writes it back. At the last
+    /// reference, `table.free` runs.
     state: AtomicU64,
-    /// References to the cell. At zero, `table.free` runs.
-    references: AtomicUsize,
     table: &'static WakeTable,
 }
 
 impl Header {
-    pub(crate) fn new(table: &'static WakeTable, references: usize) -> Self {
+    pub(crate) fn new(table: &'static WakeTable, references: u64) -> Self {
         Self {
-            state: AtomicU64::new(0),
-            references: AtomicUsize::new(references),
+            state: AtomicU64::new(State::new(references).0),
             table,
         }
     }
 
-    /// The owner parks. `None`: parked, and every waker of this generation ends it; otherwise it
-    /// was cancelled before and is active still.
+    /// The owner parks, and this is the waker of that park. `Err`: it was cancelled before and is
+    /// active still.
     ///
-    /// Only the owner calls it, or the hub for it once its stack is off the CPU.
+    /// # Safety
+    ///
+    /// `this` is alive. Only the owner calls it, or the hub for it once its stack is off the CPU.
     #[inline]
-    pub(crate) fn begin_park(&self, shielded: bool) -> Option<Outcome> {
-        let mut state = State(self.state.load(Relaxed));
+    pub(crate) unsafe fn begin_park(this: NonNull<Self>, shielded: bool) -> Result<Waker, Outcome> {
+        // SAFETY: alive (caller).
+        let header = unsafe { this.as_ref() };
+        let mut state = State(header.state.load(Relaxed));
         loop {
-            debug_assert_eq!(state.phase(), State::ACTIVE);
-            let (next, answer) = if state.is_cancelled() && !shielded {
-                (state.answered(Outcome::Cancelled), Some(Outcome::Cancelled))
+            debug_assert!(!state.is_parked());
+            let is_cancelled = state.is_cancelled() && !shielded;
+            let next = if is_cancelled {
+                state.answered(Outcome::Cancelled)
             } else {
-                (state.parked(shielded), None)
+                state.parked(shielded)
             };
             // Release: pairs with the Acquire in `end_park`; who ends the park, and then runs
             // the greenlet, sees all that it did before.
-            match self
+            match header
                 .state
                 .compare_exchange_weak(state.0, next.0, Release, Relaxed)
             {
-                Ok(_) => return answer,
+                Ok(_) if is_cancelled => return Err(Outcome::Cancelled),
+                Ok(_) => {
+                    return Ok(Waker {
+                        cell: this,
+                        generation: state.generation(),
+                    });
+                }
                 Err(now) => state = State(now),
             }
         }
     }
 
-    /// The generation of the park that has just begun.
+    /// The generation of the park that has just begun, or that comes next.
     #[inline]
-    pub(crate) fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u32 {
         State(self.state.load(Relaxed)).generation()
+    }
+
+    /// The generation of the last park that is over. For the owner.
+    #[inline]
+    pub(crate) fn last_generation(&self) -> u32 {
+        State(self.state.load(Relaxed)).last_generation()
     }
 
     /// How the last park ended. For the owner, when it runs again.
@@ -158,21 +202,26 @@ impl Header {
     }
 
     /// Whether this cell's park `generation` is over. Acquire: pairs with the Release of the wake.
-    pub(crate) fn is_answered(&self, generation: u64) -> bool {
+    pub(crate) fn is_answered(&self, generation: u32) -> bool {
         State(self.state.load(Acquire)).generation() != generation
     }
 
-    /// Ends park `generation` with `outcome`, if nobody has done so yet.
+    /// Ends park `generation` with `outcome`, if nobody has done so yet; then the caller's
+    /// reference, if it has `given` one, is gone with it.
     #[inline]
-    fn end_park(&self, generation: u64, outcome: Outcome) -> bool {
+    fn end_park(&self, generation: u32, outcome: Outcome, given: bool) -> bool {
         let mut state = State(self.state.load(Relaxed));
         loop {
-            if state.phase() != State::PARKED || state.generation() != generation {
+            if !state.is_parked() || state.generation() != generation {
                 return false;
             }
-            let next = state.answered(outcome);
+            let mut next = state.answered(outcome);
+            if given {
+                // Not the last one: who is parked has its own.
+                next = next.without_reference();
+            }
             // Acquire: pairs with the Release in `begin_park`. Release: pairs with the Acquire in
-            // `is_answered`, and with the run queue for a greenlet.
+            // `is_answered` and in `release`, and with the run queue for a greenlet.
             match self
                 .state
                 .compare_exchange_weak(state.0, next.0, AcqRel, Relaxed)
@@ -197,11 +246,11 @@ impl Header {
         // Acquire: pairs with the Release in `begin_park`, for `committed`. Release: as in
         // `end_park`.
         let before = State(header.state.fetch_or(State::CANCELLED, AcqRel));
-        if before.phase() != State::PARKED || before.is_shielded() {
+        if !before.is_parked() || before.is_shielded() {
             return;
         }
         committed();
-        if header.end_park(before.generation(), Outcome::Cancelled) {
+        if header.end_park(before.generation(), Outcome::Cancelled, false) {
             // SAFETY: alive (caller), and its park has just been ended here.
             unsafe { (header.table.schedule)(this) };
         }
@@ -217,8 +266,8 @@ impl Header {
     #[inline]
     pub(crate) fn retain(&self) {
         // Relaxed: the caller has a reference, so the count is not zero and stays so.
-        let before = self.references.fetch_add(1, Relaxed);
-        if before > isize::MAX as usize {
+        let before = State(self.state.fetch_add(State::REFERENCE, Relaxed));
+        if before.references() > State::MANY_REFERENCES {
             std::process::abort();
         }
     }
@@ -234,9 +283,11 @@ impl Header {
         let header = unsafe { this.as_ref() };
         // A last reference can neither be copied nor given up by anybody else, so it needs no
         // atomic subtraction. Acquire: pairs with the Release below.
-        let is_last = header.references.load(Acquire) == 1;
+        let is_last = |state| State(state).references() == 1;
         // Release: what this owner did comes before the freeing; pairs with the fence below.
-        if is_last || header.references.fetch_sub(1, Release) == 1 {
+        if is_last(header.state.load(Acquire))
+            || is_last(header.state.fetch_sub(State::REFERENCE, Release))
+        {
             fence(Acquire);
             // SAFETY: that was the last reference.
             unsafe { (header.table.free)(this) };
@@ -248,8 +299,9 @@ impl fmt::Debug for Header {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = State(self.state.load(Relaxed));
         f.debug_struct("Header")
-            .field("phase", &state.phase())
+            .field("parked", &state.is_parked())
             .field("cancelled", &state.is_cancelled())
+            .field("references", &state.references())
             .field("generation", &state.generation())
             .finish_non_exhaustive()
     }
@@ -259,7 +311,7 @@ impl fmt::Debug for Header {
 pub(crate) struct Waker {
     /// Owns one reference to the cell.
     cell: NonNull<Header>,
-    generation: u64,
+    generation: u32,
 }
 
 // SAFETY: the header is made of atomics, and `schedule` and `free` may be called on any thread:
@@ -269,46 +321,36 @@ unsafe impl Send for Waker {}
 unsafe impl Sync for Waker {}
 
 impl Waker {
-    /// A waker for the park that has just begun.
-    ///
-    /// # Safety
-    ///
-    /// `cell` is alive and parked, and nobody else could have ended that park yet.
-    #[inline]
-    pub(crate) unsafe fn new(cell: NonNull<Header>) -> Self {
-        // SAFETY: alive (caller).
-        let header = unsafe { cell.as_ref() };
-        header.retain();
-        Self {
-            cell,
-            generation: header.generation(),
-        }
-    }
-
     /// Makes the parked one runnable, unless its park is over.
     #[inline]
     pub(crate) fn wake(self) {
-        self.wake_with(Outcome::Woken);
+        self.end_park(Outcome::Woken);
     }
 
     /// The same for a deadline that has passed.
     #[inline]
     pub(crate) fn expire(self) {
-        self.wake_with(Outcome::Deadline);
+        self.end_park(Outcome::Deadline);
     }
 
     #[inline]
-    fn wake_with(&self, outcome: Outcome) {
-        // SAFETY: `cell` is alive: this waker owns a reference.
-        let header = unsafe { self.cell.as_ref() };
-        if header.end_park(self.generation, outcome) {
-            // SAFETY: alive as above, and its park was ended right here.
-            unsafe { (header.table.schedule)(self.cell) };
+    fn end_park(self, outcome: Outcome) {
+        // Whether it goes with the park or by `release`, the reference is given up here.
+        let Self { cell, generation } = *ManuallyDrop::new(self);
+        // SAFETY: `cell` is alive: this waker owned a reference, which was not given up yet.
+        unsafe {
+            if cell.as_ref().end_park(generation, outcome, true) {
+                // Its park was ended right here, and whoever is parked keeps itself alive until
+                // it is scheduled.
+                (cell.as_ref().table.schedule)(cell);
+            } else {
+                Header::release(cell);
+            }
         }
     }
 
     /// Whether both end the same park.
-    pub(crate) fn is_for(&self, cell: NonNull<Header>, generation: u64) -> bool {
+    pub(crate) fn is_for(&self, cell: NonNull<Header>, generation: u32) -> bool {
         self.cell == cell && self.generation == generation
     }
 }
@@ -317,7 +359,8 @@ impl Clone for Waker {
     fn clone(&self) -> Self {
         // SAFETY: alive: `self` owns a reference.
         unsafe { self.cell.as_ref() }.retain();
-        Self { ..*self }
+        let Self { cell, generation } = *self;
+        Self { cell, generation }
     }
 }
 

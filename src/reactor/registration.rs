@@ -125,7 +125,7 @@ impl Registration {
 
     /// Takes back the waker of a park that ended otherwise. If an edge has taken it already, the
     /// edge is passed on: it was meant for somebody who waits.
-    pub(crate) fn disarm(&self, interest: Interest, cell: NonNull<Header>, generation: u64) {
+    pub(crate) fn disarm(&self, interest: Interest, cell: NonNull<Header>, generation: u32) {
         let direction = self.direction(interest);
         let mut waiters = direction.waiters.lock();
         let found = waiters

@@ -15,7 +15,7 @@ use super::shared::Shared;
 use crate::waker::{Header, WakeTable};
 
 /// References that exist from the start: the greenlet's own and its join handle's.
-const REFERENCES: usize = 2;
+const REFERENCES: u64 = 2;
 
 /// A greenlet with its types.
 #[repr(C)]

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::cell::CellRef;
 use super::greenlet_cell::GreenletCell;
 use super::hub::Hub;
+use super::shared::Shared;
 use super::thread_cell;
 
 thread_local! {
@@ -52,6 +53,12 @@ impl Current {
     pub(super) fn hub<'a>(self) -> Option<&'a Hub> {
         // SAFETY: a worker's hub lives as long as the worker runs, and it runs: this is it.
         unsafe { self.hub.as_ref() }
+    }
+
+    /// The same, if it is one of the runtime `shared`.
+    #[inline]
+    pub(super) fn hub_of<'a>(self, shared: *const Shared) -> Option<&'a Hub> {
+        self.hub().filter(|hub| hub.belongs_to(shared))
     }
 
     /// The greenlet that is running.

@@ -72,12 +72,9 @@ pub(crate) fn hub_id() -> Option<usize> {
 
 /// The generation of the calling greenlet's last park, and its header: for taking a waker of that
 /// park back.
-pub(crate) fn last_park() -> Option<(std::ptr::NonNull<crate::waker::Header>, u64)> {
+pub(crate) fn last_park() -> Option<(std::ptr::NonNull<crate::waker::Header>, u32)> {
     let header = current::get().greenlet()?.header();
-    Some((
-        std::ptr::NonNull::from(header),
-        header.generation().wrapping_sub(1),
-    ))
+    Some((std::ptr::NonNull::from(header), header.last_generation()))
 }
 
 /// An operation has found its descriptor ready; after a number of them in a row others have

@@ -168,7 +168,7 @@ impl Shared {
     /// A stack for a greenlet that is about to be spawned: a warm one of the caller's hub or of the
     /// depot, or a new one.
     pub(crate) fn reserve_ground(&self, slot_size: usize) -> io::Result<GreenletGround> {
-        if let Some(hub) = current::get().hub().filter(|hub| hub.belongs_to(self)) {
+        if let Some(hub) = current::get().hub_of(self) {
             return hub.ground(slot_size);
         }
         let warm = self.depot.lock().take(slot_size);

@@ -26,9 +26,7 @@ pub(crate) unsafe fn spawn<F, T>(shared: &Arc<Shared>, options: SpawnOptions, f:
 where
     F: FnOnce() -> T,
 {
-    let hub = current::get()
-        .hub()
-        .filter(|hub| hub.belongs_to(Arc::as_ptr(shared)));
+    let hub = current::get().hub_of(Arc::as_ptr(shared));
     let id = hub.map_or_else(|| Id::new(Id::reserve(1).start), |hub| hub.next_id());
     if hub.is_none() {
         shared.count_injected();

@@ -97,14 +97,13 @@ impl Hub {
     fn begin_park(&self, cell: NonNull<GreenletCell>, parking: Parking) {
         // SAFETY: alive, and not running: the hub may use it until the waker is published.
         let greenlet = unsafe { cell.as_ref() };
-        if greenlet.header().begin_park(parking.shielded).is_some() {
+        // SAFETY: as above.
+        let Ok(waker) = (unsafe { Header::begin_park(cell.cast(), parking.shielded) }) else {
             // SAFETY: it was cancelled and does not park, so this hub has the right to run it.
             return self.push_back(unsafe { Runnable::new(cell) });
-        }
-        // SAFETY: alive and parked, and nobody else has a waker of this park. Until the commit is
-        // through it is not ended by its deadline, see `park_until`, nor cancelled, see
-        // `Shared::await_commit`.
-        let waker = unsafe { Waker::new(cell.cast::<Header>()) };
+        };
+        // From here to the end of the commit it is not ended by its deadline, see `park_until`, nor
+        // cancelled, see `Shared::await_commit`.
         match parking.deadline {
             // SAFETY: parked right here, and this is the only commit.
             None => unsafe { parking.commit(waker) },

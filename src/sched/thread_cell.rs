@@ -46,12 +46,12 @@ pub(super) unsafe fn park(
     // SAFETY: all cells of `allocate` are the first field of a `ThreadCell`.
     let thread = unsafe { cell.as_ptr().cast::<ThreadCell>().as_ref() };
     thread.ended.store(0, Relaxed);
-    if let Some(outcome) = cell.header().begin_park(false) {
-        return outcome;
-    }
+    // SAFETY: alive, by the caller's reference; and this thread's own (caller).
+    let waker = match unsafe { Header::begin_park(cell.as_ptr().cast(), false) } {
+        Ok(waker) => waker,
+        Err(outcome) => return outcome,
+    };
     let generation = cell.header().generation();
-    // SAFETY: alive and just parked; only the wakers made here could end the park.
-    let waker = unsafe { Waker::new(cell.as_ptr().cast()) };
     let own = waker.clone();
     commit(waker);
     loop {

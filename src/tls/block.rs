@@ -79,7 +79,7 @@ impl Block {
     /// # Safety
     ///
     /// The greenlet in it has called [`leave`](super::leave), and nobody is on the block; the
-    /// caller is on its own thread's thread pointer.
+    /// caller is on its own thread's thread pointer, or is another greenlet, which runs.
     #[inline]
     pub(crate) unsafe fn renew(&mut self) -> bool {
         let Support {
