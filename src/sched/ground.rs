@@ -45,6 +45,9 @@ enum State {
 /// What lies at the top of every slot: [`Parts`], in whole cache lines.
 const TOP: usize = mem::size_of::<Parts>().next_multiple_of(64);
 
+/// A greenlet uses at least so much of its stack.
+const FIRST_FRAMES: usize = 512;
+
 /// Bytes of a slot that are not stack.
 pub(super) fn reserved(support: Option<&Support>) -> usize {
     TOP + support.map_or(0, Support::block_size)
@@ -57,6 +60,7 @@ impl GreenletGround {
     #[cold]
     pub(super) fn build(slot_size: usize, support: Option<&'static Support>) -> io::Result<Self> {
         let slot = stack::take(slot_size)?;
+        slot.populate(reserved(support) + FIRST_FRAMES);
         let block = match build_block(&slot, support) {
             Ok(block) => block,
             Err(error) => {

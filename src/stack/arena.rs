@@ -71,6 +71,16 @@ impl Slot {
         self.region.slot_size
     }
 
+    /// Provides memory for the topmost `bytes` that may be used, if they are more than a page: a system
+    /// call is cheaper than two faults.
+    pub(crate) fn populate(&self, bytes: usize) {
+        let end = self.region.address + (self.index + 1) * self.region.slot_size;
+        let start = (self.usable().end - bytes) & !(page() - 1);
+        if end - start > page() {
+            memory::populate(start, end - start);
+        }
+    }
+
     /// Says who uses the slot, for the fault handler; null for nobody.
     #[inline]
     pub(crate) fn set_owner(&self, owner: *const ()) {
