@@ -39,8 +39,8 @@
 //! | TCP | [`net`], which has std's names |
 //! | much stack for a moment | [`on_thread_stack`] |
 //! | another allocator than the system's | [`OnWorker`] |
-//! | numbers | [`stats`], [`Runtime::stats`] |
 //! | what went wrong | [`Deadlock`], [`BlockedHub`] |
+//! | numbers | [`stats`], [`Runtime::stats`]; [`stack_usage`], [`Runtime::stack_usage`] |
 //! | what can fail | [`BuildError`], [`ThreadLocalsError`], [`Cancelled`] |
 //! | how it works | [`_documentation`] |
 //!
@@ -128,8 +128,8 @@ pub use greenlet::{
 };
 pub use join_handle::JoinHandle;
 pub use on_worker::OnWorker;
-pub use runtime::{RunError, Runtime, RuntimeBuilder, run, stats, try_run};
+pub use runtime::{RunError, Runtime, RuntimeBuilder, run, stack_usage, stats, try_run};
 pub use sched::{
-    BlockedActivity, BlockedHub, BlockingGreenlet, Deadlock, Id, Stats, WaitingGreenlet,
+    BlockedActivity, BlockedHub, BlockingGreenlet, Deadlock, Id, StackUsage, Stats, WaitingGreenlet,
 };
 pub use spawn::{spawn, spawn_local, try_spawn};

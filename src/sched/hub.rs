@@ -16,10 +16,11 @@ use super::monitor;
 use super::queue::{Pushed, RunQueue};
 use super::registry::Registry;
 use super::roll_call::Waiting;
-use super::shared::{Counters, Departed, Remote, Shared};
+use super::shared::{Counters, Departed, Remote, Shared, TRIM_BATCH};
+use super::usage::Sampler;
 use crate::abort::AbortOnUnwind;
 use crate::arch;
-use crate::stack::Pool;
+use crate::stack::{Pool, Trimmer};
 use crate::sys::clock;
 use crate::tls::{self, Words};
 use crate::waker::{Header, WakeList};
@@ -33,6 +34,9 @@ const IO_BUDGET: u32 = 128;
 
 /// Greenlet numbers are fetched in batches.
 const ID_BATCH: u64 = 1024;
+
+/// So many warm stacks of a size stay with a hub, however long it is idle.
+const KEPT_STACKS: usize = 8;
 
 /// A spawn in this many looks how many greenlets there are.
 const PEAK_SAMPLE: u64 = 32;
@@ -65,6 +69,7 @@ pub(crate) struct Hub {
     io_budget: Cell<u32>,
     ids: RefCell<Range<u64>>,
     random: Cell<u64>,
+    pub(super) sampler: Sampler,
 }
 
 impl Hub {
@@ -81,7 +86,7 @@ impl Hub {
             words: shared.support.map(tls::Support::words),
             shared,
             queue,
-            stacks: RefCell::new(Pool::new()),
+            stacks: RefCell::new(Pool::new(KEPT_STACKS)),
             registry: Registry::new(),
             ending: Cell::new(false),
             tick: Cell::new(0),
@@ -91,6 +96,7 @@ impl Hub {
             io_budget: Cell::new(IO_BUDGET),
             ids: RefCell::new(0..0),
             random: Cell::new(arch::cycles() | 1),
+            sampler: Sampler::new(),
         }
     }
 
@@ -232,7 +238,7 @@ impl Hub {
     }
 
     /// xorshift64: any numbers will do.
-    fn next_random(&self) -> u64 {
+    pub(super) fn next_random(&self) -> u64 {
         let mut x = self.random.get();
         x ^= x << 13;
         x ^= x >> 7;
@@ -259,8 +265,8 @@ impl Hub {
             }
         }
         self.shared.sample_peak();
-        if self.shared.trim_deadline().is_some() {
-            self.shared.trim(clock::now());
+        if self.trim_due().is_some() {
+            self.trim(Trimmer::Busy);
         }
     }
 
@@ -338,7 +344,7 @@ impl Hub {
             }
             monitor::hub_woke();
             if deadline.is_some() {
-                shared.trim(clock::now());
+                self.trim(Trimmer::Idle);
             }
             self.searching.set(shared.idle.retract_sleep(self.index));
             wakes.wake_all();
@@ -365,10 +371,22 @@ impl Hub {
     /// When the hub has to look around again, at the latest.
     fn next_deadline(&self) -> Option<u64> {
         let timer = self.remote().timers.lock().next_deadline();
-        [timer, self.shared.trim_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [timer, self.trim_due()].into_iter().flatten().min()
+    }
+
+    /// When warm stacks, the hub's own or the depot's, should be looked at, if there are any.
+    fn trim_due(&self) -> Option<u64> {
+        let due = [self.stacks.borrow().trim_due(), self.shared.trim_due()];
+        due.into_iter().flatten().min()
+    }
+
+    /// Gives stacks back that nobody missed for a while.
+    #[cold]
+    fn trim(&self, trimmer: Trimmer) {
+        let now = clock::now();
+        self.shared.trim(now, trimmer);
+        let trimmed = (self.stacks.borrow_mut()).trim(now, trimmer, TRIM_BATCH);
+        trimmed.into_iter().for_each(GreenletGround::discard);
     }
 
     /// Queues a greenlet behind all others.

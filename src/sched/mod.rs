@@ -19,6 +19,7 @@
 //! | `deadlock`, `roll_call` | finding greenlets that nothing can wake, and asking them why |
 //! | `coarse_clock` | the time, about |
 //! | `ground` | a stack with its thread-locals |
+//! | `usage` | how much stack greenlets use, sampled |
 //! | `overflow` | the report of a stack overflow |
 
 mod blocked;
@@ -45,12 +46,14 @@ mod shared;
 mod spawn;
 mod switch;
 mod thread_cell;
+mod usage;
 mod worker;
 
 pub use blocked::{BlockedActivity, BlockedHub, BlockingGreenlet};
 pub use cell::Id;
 pub use deadlock::{Deadlock, WaitingGreenlet};
 pub use shared::Stats;
+pub use usage::StackUsage;
 
 pub(crate) use cell::CellRef;
 pub(crate) use current::{cell as current_cell, was_forked};

@@ -12,25 +12,24 @@ use crossbeam_deque::Injector;
 use super::current;
 use super::deadlock::Mains;
 use super::greenlet_cell::{GreenletCell, Runnable};
-use super::ground::GreenletGround;
+use super::ground::{self, GreenletGround};
 use super::idle::{Bed, Idle};
 use super::monitor::{HubWatch, MonitorOptions};
 use super::queue::QueueStealer;
 use super::roll_call::RollCall;
+use super::usage::{StackUsage, Usage};
 use crate::arch;
 use crate::error::ThreadLocalsError;
 use crate::lock::Mutex;
 use crate::reactor::Reactor;
-use crate::stack::{self, Pool};
+use crate::stack::{self, Pool, Trimmer};
 use crate::sys::clock;
 use crate::timer::Wheel;
 use crate::tls::{self, Support};
 use crate::waker::Waker;
 
-/// The pool of warm stacks is looked through this often.
-const TRIM_INTERVAL: u64 = 20_000_000;
-/// And so many stacks are given back at a time, so that no hub is busy with it for long.
-const TRIM_BATCH: usize = 256;
+/// So many stacks are given back at a time, so that no hub is busy with it for long.
+pub(super) const TRIM_BATCH: usize = 256;
 
 /// The shared part of a runtime. Lives until the last hub and the last handle are gone.
 #[derive(Debug)]
@@ -46,8 +45,7 @@ pub(crate) struct Shared {
     pub(super) idle: Idle,
     /// Warm stacks that no hub holds.
     pub(super) depot: Mutex<Pool<GreenletGround>>,
-    /// When `depot` is to be trimmed next, in nanoseconds of the monotonic clock.
-    next_trim: AtomicU64,
+    pub(super) usage: Usage,
     /// Greenlets spawned from outside.
     injected: AtomicU64,
     peak: AtomicU64,
@@ -172,8 +170,8 @@ impl Shared {
             injector: Injector::new(),
             idle: Idle::new(hubs.len()),
             hubs,
-            depot: Mutex::new(Pool::new()),
-            next_trim: AtomicU64::new(0),
+            depot: Mutex::new(Pool::new(0)),
+            usage: Usage::new(),
             injected: AtomicU64::new(0),
             peak: AtomicU64::new(0),
             monitor,
@@ -192,16 +190,19 @@ impl Shared {
         slot_size(size, self.support)
     }
 
-    /// A stack for a greenlet that is about to be spawned: a warm one, if there is one.
-    pub(crate) fn reserve_ground(self: &Arc<Self>, slot_size: usize) -> io::Result<GreenletGround> {
-        if let Some(hub) = current::get().hub_of(Arc::as_ptr(self)) {
+    /// A stack for a greenlet that is about to be spawned: a warm one of the caller's hub or of the
+    /// depot, or a new one.
+    pub(crate) fn reserve_ground(&self, slot_size: usize) -> io::Result<GreenletGround> {
+        if let Some(hub) = current::get().hub_of(self) {
             return hub.ground(slot_size);
         }
         let warm = self.depot.lock().take(slot_size);
-        match warm {
-            Some(warm) => warm.renew(self.support),
-            None => GreenletGround::build(slot_size, self.support),
-        }
+        warm.map_or_else(|| GreenletGround::build(slot_size, self.support), Ok)
+    }
+
+    /// What was seen of the use of stacks.
+    pub(crate) fn stack_usage(&self) -> Vec<StackUsage> {
+        self.usage.list()
     }
 
     pub(super) fn is_ending(&self) -> bool {
@@ -336,23 +337,13 @@ impl Shared {
     }
 
     /// When the depot should be looked at, if there is anything in it.
-    pub(super) fn trim_deadline(&self) -> Option<u64> {
-        (!self.depot.lock().is_empty()).then(|| self.next_trim.load(Relaxed))
+    pub(super) fn trim_due(&self) -> Option<u64> {
+        self.depot.lock().trim_due()
     }
 
-    /// Gives stacks back that nobody missed for a while, if it is time to look.
-    pub(super) fn trim(&self, now: u64) {
-        let due = self.next_trim.load(Relaxed);
-        let next = now + TRIM_INTERVAL;
-        if now < due
-            || self
-                .next_trim
-                .compare_exchange(due, next, Relaxed, Relaxed)
-                .is_err()
-        {
-            return;
-        }
-        let trimmed = self.depot.lock().trim(TRIM_BATCH);
+    /// Gives stacks of the depot back that nobody missed for a while.
+    pub(super) fn trim(&self, now: u64, trimmer: Trimmer) {
+        let trimmed = self.depot.lock().trim(now, trimmer, TRIM_BATCH);
         trimmed.into_iter().for_each(GreenletGround::discard);
     }
 }
@@ -398,5 +389,5 @@ pub(crate) fn support() -> Result<&'static Support, ThreadLocalsError> {
 
 /// The slot that a stack of `size` bytes needs beside a block of thread-locals.
 pub(crate) fn slot_size(size: usize, support: Option<&Support>) -> Option<usize> {
-    stack::slot_size(size, support.map_or(0, Support::block_size))
+    stack::slot_size(size, ground::reserved(support))
 }
