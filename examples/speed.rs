@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use greenlet::Runtime;
+use greenlet::{JoinHandle, Runtime};
 
 const HELP: &str = "\
 Measures what the basic operations cost, on one hub.
@@ -27,17 +27,20 @@ Rows, all of them if none is named:
   yield-2     one yield, between 2 greenlets
   yield-1000  one yield, between 1,000 greenlets
   spawn-join  spawning an empty greenlet and joining it
+  start       a greenlet from its spawn to its first park, on a new stack, of 100,000
   idle        a parked greenlet: resident memory and page tables, at 10,000 of them
 ";
 
-const ROWS: [&str; 4] = ["yield-2", "yield-1000", "spawn-join", "idle"];
+const ROWS: [&str; 5] = ["yield-2", "yield-1000", "spawn-join", "start", "idle"];
 
-/// The row that a child process measures; see [`idle_bytes`].
+/// The rows that a child process measures; see [`in_children`].
+const START_ONCE: &str = "start-once";
 const IDLE_ONCE: &str = "idle-once";
 
 const ROUNDS: usize = 9;
 const YIELDS: usize = 4_000_000;
 const SPAWNS: usize = 500_000;
+const STARTS: usize = 100_000;
 const IDLE_GREENLETS: usize = 10_000;
 
 fn main() -> ExitCode {
@@ -50,7 +53,9 @@ fn main() -> ExitCode {
             "yield-2" => yield_ns(2).map(|ns| format!("{row:<12}{ns:>10.1} ns")),
             "yield-1000" => yield_ns(1000).map(|ns| format!("{row:<12}{ns:>10.1} ns")),
             "spawn-join" => spawn_join_ns().map(|ns| format!("{row:<12}{ns:>10.1} ns")),
-            "idle" => idle_bytes().map(|bytes| format!("{row:<12}{bytes:>10.0} bytes")),
+            "start" => in_children(START_ONCE).map(|ns| format!("{row:<12}{ns:>10.0} ns")),
+            "idle" => in_children(IDLE_ONCE).map(|bytes| format!("{row:<12}{bytes:>10.0} bytes")),
+            START_ONCE => start_ns_once().map(|ns| ns.to_string()),
             IDLE_ONCE => idle_bytes_once().map(|bytes| bytes.to_string()),
             "--help" | "-h" => Ok(HELP.trim_end().to_owned()),
             _ => {
@@ -94,14 +99,13 @@ fn spawn_join_ns() -> io::Result<f64> {
     })
 }
 
-/// What a parked greenlet takes, when there are 10,000.
-///
-/// Memory that was used once is cheaper the second time, so each round is a process of its own.
-fn idle_bytes() -> io::Result<f64> {
+/// The median of a row that is measured in processes of its own: memory that was used once is
+/// cheaper the second time.
+fn in_children(row: &str) -> io::Result<f64> {
     let program = env::current_exe()?;
     let round = || {
         let output = Command::new(&program)
-            .arg(IDLE_ONCE)
+            .arg(row)
             .stderr(Stdio::inherit())
             .output()?;
         let text = String::from_utf8_lossy(&output.stdout);
@@ -110,34 +114,55 @@ fn idle_bytes() -> io::Result<f64> {
     Ok(median((0..3).map(|_| round()).collect::<io::Result<_>>()?))
 }
 
+/// From the first spawn until the last one has parked.
+fn start_ns_once() -> io::Result<f64> {
+    on_one_hub(|| {
+        let started = Instant::now();
+        let (parked, greenlets) = park_many(STARTS);
+        let time = nanoseconds(started.elapsed()) / STARTS as f64;
+        assert_eq!(parked.load(Ordering::Relaxed), STARTS);
+        end(greenlets);
+        time
+    })
+}
+
+/// What a parked greenlet takes, when there are 10,000.
 fn idle_bytes_once() -> io::Result<f64> {
     on_one_hub(|| {
         // What is needed once, for the first greenlet, is not counted.
         greenlet::spawn(|| ())
             .join()
             .expect("nothing does not panic");
-        let parked = Arc::new(AtomicUsize::new(0));
-        let mut idle = Vec::with_capacity(IDLE_GREENLETS);
-
         let before = resident_bytes();
-        for _ in 0..IDLE_GREENLETS {
-            let parked = Arc::clone(&parked);
-            idle.push(greenlet::spawn(move || {
-                parked.fetch_add(1, Ordering::Relaxed);
-                greenlet::park();
-            }));
-        }
-        while parked.load(Ordering::Relaxed) < IDLE_GREENLETS {
-            greenlet::yield_now();
-        }
+        let (_parked, greenlets) = park_many(IDLE_GREENLETS);
         let after = resident_bytes();
-
-        for greenlet in idle {
-            greenlet.greenlet().unpark();
-            greenlet.join().expect("parking does not panic");
-        }
+        end(greenlets);
         (after - before) / IDLE_GREENLETS as f64
     })
+}
+
+/// Spawns greenlets that park, and returns when all do.
+fn park_many(count: usize) -> (Arc<AtomicUsize>, Vec<JoinHandle<()>>) {
+    let parked = Arc::new(AtomicUsize::new(0));
+    let mut greenlets = Vec::with_capacity(count);
+    for _ in 0..count {
+        let parked = Arc::clone(&parked);
+        greenlets.push(greenlet::spawn(move || {
+            parked.fetch_add(1, Ordering::Relaxed);
+            greenlet::park();
+        }));
+    }
+    while parked.load(Ordering::Relaxed) < count {
+        greenlet::yield_now();
+    }
+    (parked, greenlets)
+}
+
+fn end(greenlets: Vec<JoinHandle<()>>) {
+    for greenlet in greenlets {
+        greenlet.greenlet().unpark();
+        greenlet.join().expect("parking does not panic");
+    }
 }
 
 /// The memory of this process, with the page tables that it takes to find it.

@@ -41,7 +41,8 @@ impl Builder {
 /// runtime, which is started if need be and ends with the process.
 ///
 /// The greenlet gets its stack when it first runs. If there is no memory for one then, it ends
-/// unrun and its `join` says why; [`try_spawn`] says it at once.
+/// unrun and its `join` says why, as a panic does, with an [`io::Error`]; [`try_spawn`] says it at
+/// once.
 ///
 /// Follows [`std::thread::spawn`].
 ///
@@ -83,7 +84,13 @@ where
 ///
 /// # Errors
 ///
-/// `OutOfMemory` if there is no memory, address space or mapping for the stack.
+/// `OutOfMemory` if there is no address space, mapping or memory for the stack or the thread-locals;
+/// the error says what the limit is. Greenlets that run are not affected, and the next spawn works
+/// again when some have ended. 32 MiB of address space are left to the rest of the program.
+///
+/// Two things cannot be told here. The control block and the closure come from the global allocator,
+/// and Rust aborts a process whose allocator has nothing left. And a kernel that overcommits, as
+/// most do, gives out more stacks than it has pages for, and kills a process when they are used.
 ///
 /// # Panics
 ///

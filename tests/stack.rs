@@ -7,11 +7,12 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Output;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use greenlet::{Builder, JoinHandle, Runtime};
 use support::process::{mappings, resident, wait_until};
 use support::recursion::{overflow, use_stack};
-use support::{Flag, child, runtime, watched, with_hubs};
+use support::{Barrier, Flag, child, runtime, watched, with_hubs};
 
 /// What the child has written before it was aborted.
 #[track_caller]
@@ -207,6 +208,75 @@ fn memory_returns_when_greenlets_have_ended() {
     });
 }
 
+/// Spawns `count` greenlets that are alive at the same time and use `bytes` of stack each, and joins
+/// them.
+fn wave(runtime: &Runtime, count: usize, bytes: usize) {
+    runtime.run(|| {
+        let barrier = Arc::new(Barrier::new(count));
+        let greenlets: Vec<_> = (0..count)
+            .map(|_| {
+                let barrier = barrier.clone();
+                greenlet::spawn(move || {
+                    use_stack(bytes);
+                    barrier.wait();
+                })
+            })
+            .collect();
+        greenlets
+            .into_iter()
+            .for_each(|greenlet| greenlet.join().unwrap());
+    });
+}
+
+/// Page faults of this process that needed no disk.
+fn faults() -> u64 {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: one writable rusage, for which zeros are a value.
+    let usage = unsafe {
+        assert_eq!(libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()), 0);
+        usage.assume_init()
+    };
+    usage.ru_minflt.unsigned_abs()
+}
+
+#[test]
+fn load_that_comes_and_goes_keeps_its_stacks() {
+    let test = "load_that_comes_and_goes_keeps_its_stacks";
+    child::alone(test, || {
+        const COUNT: usize = 1000;
+        let _watchdog = watched();
+        let runtime = runtime(1);
+        let mut waves = (0..12).map(|_| {
+            let before = faults();
+            wave(&runtime, COUNT, 8192);
+            thread::sleep(Duration::from_millis(100));
+            faults() - before
+        });
+        let first = waves.next().unwrap();
+        assert!(first >= 3 * COUNT as u64, "{first}");
+        // The first waves have the counting begin.
+        let others: u64 = waves.skip(1).sum();
+        assert!(others < COUNT as u64, "{others} faults in ten waves");
+    });
+}
+
+#[test]
+fn the_memory_of_deep_stacks_returns_from_the_hubs_too() {
+    let test = "the_memory_of_deep_stacks_returns_from_the_hubs_too";
+    child::alone(test, || {
+        const DEPTH: usize = 900 << 10;
+        let _watchdog = watched();
+        let builder = Runtime::builder().hubs(2).stack_size(1 << 20);
+        let runtime = builder.build().unwrap();
+        wave(&runtime, 10, DEPTH);
+        let before = resident();
+        // A hub has room for 64 of them.
+        wave(&runtime, 60, DEPTH);
+        assert!(resident() > before + 40 * DEPTH);
+        wait_until("the memory returns", || resident() < before + 10 * DEPTH);
+    });
+}
+
 #[test]
 fn an_idle_greenlet_takes_no_more_than_it_should() {
     let test = "an_idle_greenlet_takes_no_more_than_it_should";
@@ -349,7 +419,7 @@ fn without_memory_a_spawned_greenlet_does_not_run_and_its_join_says_why() {
                 let results = (0..50).map(|_| {
                     let kept = kept.clone();
                     greenlet::spawn(move || {
-                        greenlet::park_timeout(std::time::Duration::from_millis(20));
+                        greenlet::park_timeout(Duration::from_millis(20));
                         drop(kept);
                     })
                 });

@@ -6,18 +6,21 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_deque::Steal;
+use crossbeam_deque::{Injector, Steal};
 
 use super::cell::Id;
 use super::current::{self, Current};
 use super::greenlet_cell::{GreenletCell, Runnable};
 use super::ground::GreenletGround;
+use super::monitor;
 use super::queue::{Pushed, RunQueue};
 use super::registry::Registry;
-use super::shared::{Counters, Departed, Remote, Shared};
+use super::roll_call::Waiting;
+use super::shared::{Counters, Departed, Remote, Shared, TRIM_BATCH};
+use super::usage::Sampler;
 use crate::abort::AbortOnUnwind;
 use crate::arch;
-use crate::stack::Pool;
+use crate::stack::{Pool, Trimmer};
 use crate::sys::clock;
 use crate::tls::{self, Words};
 use crate::waker::{Header, WakeList};
@@ -31,6 +34,9 @@ const IO_BUDGET: u32 = 128;
 
 /// Greenlet numbers are fetched in batches.
 const ID_BATCH: u64 = 1024;
+
+/// So many warm stacks of a size stay with a hub, however long it is idle.
+const KEPT_STACKS: usize = 8;
 
 /// A spawn in this many looks how many greenlets there are.
 const PEAK_SAMPLE: u64 = 32;
@@ -63,6 +69,7 @@ pub(crate) struct Hub {
     io_budget: Cell<u32>,
     ids: RefCell<Range<u64>>,
     random: Cell<u64>,
+    pub(super) sampler: Sampler,
 }
 
 impl Hub {
@@ -79,7 +86,7 @@ impl Hub {
             words: shared.support.map(tls::Support::words),
             shared,
             queue,
-            stacks: RefCell::new(Pool::new()),
+            stacks: RefCell::new(Pool::new(KEPT_STACKS)),
             registry: Registry::new(),
             ending: Cell::new(false),
             tick: Cell::new(0),
@@ -89,6 +96,7 @@ impl Hub {
             io_budget: Cell::new(IO_BUDGET),
             ids: RefCell::new(0..0),
             random: Cell::new(arch::cycles() | 1),
+            sampler: Sampler::new(),
         }
     }
 
@@ -190,8 +198,16 @@ impl Hub {
     }
 
     fn take_from_outside(&self) -> Option<Runnable> {
-        let fetched = self.queue.fetch(&self.remote().inbox);
-        fetched.or_else(|| self.queue.fetch(&self.shared.injector))
+        let fetched = self
+            .fetch(&self.remote().inbox)
+            .or_else(|| self.fetch(&self.shared.injector));
+        fetched.and_then(|()| self.queue.pop())
+    }
+
+    fn fetch(&self, injector: &Injector<Runnable>) -> Option<()> {
+        self.queue
+            .fetch(injector)
+            .map(|pushed| self.notify_of(pushed))
     }
 
     /// Takes half of what another hub has queued.
@@ -222,7 +238,7 @@ impl Hub {
     }
 
     /// xorshift64: any numbers will do.
-    fn next_random(&self) -> u64 {
+    pub(super) fn next_random(&self) -> u64 {
         let mut x = self.random.get();
         x ^= x << 13;
         x ^= x >> 7;
@@ -235,11 +251,8 @@ impl Hub {
     #[cold]
     fn look_around(&self) {
         self.attend();
-        for source in [&self.remote().inbox, &self.shared.injector] {
-            if let Some(runnable) = self.queue.fetch(source) {
-                self.push_back(runnable);
-            }
-        }
+        self.fetch(&self.remote().inbox);
+        self.fetch(&self.shared.injector);
         self.expire_timers();
         if self.shared.reactor.registered() > 0 {
             let mut wakes = self.wakes.take();
@@ -252,18 +265,29 @@ impl Hub {
             }
         }
         self.shared.sample_peak();
-        if self.shared.trim_deadline().is_some() {
-            self.shared.trim(clock::now());
+        if self.trim_due().is_some() {
+            self.trim(Trimmer::Busy);
         }
     }
 
     /// Does what others have asked of this hub.
     fn attend(&self) {
         self.welcome_home();
+        if self.remote().roll_call.is_wanted() {
+            self.answer_roll_call();
+        }
         if self.shared.is_ending() && !self.ending.replace(true) && cfg!(panic = "unwind") {
             // Without unwinding a greenlet cannot be ended; then the hub just stops.
             self.registry.for_each(GreenletCell::cancel);
         }
+    }
+
+    #[cold]
+    fn answer_roll_call(&self) {
+        let mut greenlets = Vec::new();
+        self.registry
+            .for_each(|greenlet| greenlets.push(Waiting::of(greenlet.cell())));
+        self.remote().roll_call.answer(greenlets);
     }
 
     /// Takes greenlets that have ended elsewhere out of the registry.
@@ -314,14 +338,17 @@ impl Hub {
             let timeout = timeout.map(Duration::from_nanos);
             self.counters().sleeps.increment();
             let bed = &self.remote().bed;
-            self.has_polled
-                .set(bed.sleep(&shared.reactor, timeout, &mut wakes));
+            // Only `found_work` takes it back: an earlier poll may not have found anything to run.
+            if bed.sleep(&shared.reactor, timeout, &mut wakes) {
+                self.has_polled.set(true);
+            }
+            monitor::hub_woke();
+            if deadline.is_some() {
+                self.trim(Trimmer::Idle);
+            }
             self.searching.set(shared.idle.retract_sleep(self.index));
             wakes.wake_all();
             self.wakes.replace(wakes);
-            if deadline.is_some() {
-                shared.trim(clock::now());
-            }
         } else {
             self.searching.set(shared.idle.retract_sleep(self.index));
         }
@@ -337,22 +364,45 @@ impl Hub {
                 .hubs
                 .iter()
                 .any(|remote| !remote.stealer.is_empty())
+            || self.remote().roll_call.is_asked()
             || self.shared.is_over()
     }
 
     /// When the hub has to look around again, at the latest.
     fn next_deadline(&self) -> Option<u64> {
         let timer = self.remote().timers.lock().next_deadline();
-        [timer, self.shared.trim_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [timer, self.trim_due()].into_iter().flatten().min()
+    }
+
+    /// When warm stacks, the hub's own or the depot's, should be looked at, if there are any.
+    fn trim_due(&self) -> Option<u64> {
+        let due = [self.stacks.borrow().trim_due(), self.shared.trim_due()];
+        due.into_iter().flatten().min()
+    }
+
+    /// Gives stacks back that nobody missed for a while.
+    #[cold]
+    fn trim(&self, trimmer: Trimmer) {
+        let now = clock::now();
+        self.shared.trim(now, trimmer);
+        let trimmed = (self.stacks.borrow_mut()).trim(now, trimmer, TRIM_BATCH);
+        trimmed.into_iter().for_each(GreenletGround::discard);
     }
 
     /// Queues a greenlet behind all others.
     #[inline]
     pub(super) fn push_back(&self, runnable: Runnable) {
         self.notify_of(self.queue.push_back(runnable));
+    }
+
+    /// Queues a greenlet that has yielded. Others need not be told: there is as much to run as before,
+    /// unless what runs now instead is in the next slot, where nobody could have stolen it.
+    #[inline]
+    pub(super) fn push_yielded(&self, runnable: Runnable) {
+        let pushed = self.queue.push_back(runnable);
+        if self.queue.has_next() {
+            self.notify_of(pushed);
+        }
     }
 
     /// Queues a greenlet that the running one has woken, to be run next.

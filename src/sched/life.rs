@@ -8,6 +8,7 @@ use super::current::{self, Current};
 use super::greenlet_cell::{GreenletCell, GreenletCoroutine, GreenletYielder};
 use super::ground::GreenletGround;
 use super::hub::Hub;
+use super::inspect;
 use super::shared::Departed;
 use crate::abort::AbortOnUnwind;
 use crate::error::Cancelled;
@@ -30,9 +31,13 @@ impl Hub {
             (*greenlet.run.get()).coroutine = None;
             (*greenlet.run.get()).ground.take()
         };
-        let ground = ground.expect("a greenlet that ran had a stack");
+        let mut ground = ground.expect("a greenlet that ran had a stack");
         ground.slot().set_owner(ptr::null());
+        if ground.is_sampled() {
+            self.note_usage(greenlet, &mut ground);
+        }
         self.keep(ground);
+        inspect::await_inspection(cell);
         greenlet.join.end();
         // SAFETY: set when it was started.
         let home = unsafe { (*greenlet.links.get()).home };
@@ -73,13 +78,18 @@ impl Hub {
         let run = greenlet.run.get();
         // SAFETY: as above, so `run` is the hub's; for all uses below.
         let reserved = unsafe { (*run).ground.take() };
-        let ground = match reserved.map_or_else(|| self.ground(greenlet.slot_size), Ok) {
+        let ground = reserved.map_or_else(|| self.ground(greenlet.slot_size), Ok);
+        let mut ground = match ground.and_then(|ground| ground.ready(self.shared().support)) {
             Ok(ground) => ground,
             Err(error) => {
                 self.fail(cell, error);
                 return false;
             }
         };
+        if self.sampler.is_due(ground.is_cold(), || self.next_random()) {
+            ground.sample(self.shared().support);
+        }
+        ground.enter();
         ground.slot().set_owner(cell.as_ptr().cast());
         // SAFETY: nobody uses the stack, and it lives in `run` until the coroutine is gone.
         let stack = unsafe { ground.stack(self.shared().support) };
@@ -107,7 +117,8 @@ impl Hub {
         true
     }
 
-    /// A warm stack, or a new one.
+    /// A warm stack, or a new one. Called on the hub or on one of its greenlets; what it answers
+    /// has to be made [`ready`](GreenletGround::ready).
     pub(super) fn ground(&self, slot_size: usize) -> io::Result<GreenletGround> {
         let mut stacks = self.stacks.borrow_mut();
         if stacks.len(slot_size) == 0 {
@@ -117,13 +128,21 @@ impl Hub {
                 .move_to(&mut stacks, slot_size, WARM_STACKS / 2);
         }
         match stacks.take(slot_size) {
-            Some(warm) => warm.renew(self.shared().support),
+            Some(warm) => Ok(warm),
             None => GreenletGround::build(slot_size, self.shared().support),
         }
     }
 
+    #[cold]
+    fn note_usage(&self, greenlet: &GreenletCell, ground: &mut GreenletGround) {
+        let used = ground.used(self.shared().support);
+        let site = greenlet.cell().spawned_at();
+        self.shared().usage.note(site, greenlet.slot_size, used);
+    }
+
     /// Keeps a stack for the next greenlet.
-    fn keep(&self, ground: GreenletGround) {
+    fn keep(&self, mut ground: GreenletGround) {
+        ground.leave();
         let mut stacks = self.stacks.borrow_mut();
         let slot_size = ground.slot().size();
         stacks.put(slot_size, ground);

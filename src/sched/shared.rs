@@ -4,29 +4,32 @@ use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64};
 use std::thread;
 
-use crossbeam_deque::{Injector, Stealer};
+use crossbeam_deque::Injector;
 
 use super::current;
+use super::deadlock::Mains;
 use super::greenlet_cell::{GreenletCell, Runnable};
-use super::ground::GreenletGround;
+use super::ground::{self, GreenletGround};
 use super::idle::{Bed, Idle};
+use super::monitor::{HubWatch, MonitorOptions};
+use super::queue::QueueStealer;
+use super::roll_call::RollCall;
+use super::usage::{StackUsage, Usage};
 use crate::arch;
 use crate::error::ThreadLocalsError;
 use crate::lock::Mutex;
 use crate::reactor::Reactor;
-use crate::stack::{self, Pool};
+use crate::stack::{self, Pool, Trimmer};
 use crate::sys::clock;
 use crate::timer::Wheel;
 use crate::tls::{self, Support};
 use crate::waker::Waker;
 
-/// The pool of warm stacks is looked through this often.
-const TRIM_INTERVAL: u64 = 20_000_000;
-/// And so many stacks are given back at a time, so that no hub is busy with it for long.
-const TRIM_BATCH: usize = 256;
+/// So many stacks are given back at a time, so that no hub is busy with it for long.
+pub(super) const TRIM_BATCH: usize = 256;
 
 /// The shared part of a runtime. Lives until the last hub and the last handle are gone.
 #[derive(Debug)]
@@ -42,11 +45,16 @@ pub(crate) struct Shared {
     pub(super) idle: Idle,
     /// Warm stacks that no hub holds.
     pub(super) depot: Mutex<Pool<GreenletGround>>,
-    /// When `depot` is to be trimmed next, in nanoseconds of the monotonic clock.
-    next_trim: AtomicU64,
+    pub(super) usage: Usage,
     /// Greenlets spawned from outside.
     injected: AtomicU64,
     peak: AtomicU64,
+    /// What the monitor does about hubs that are blocked.
+    pub(super) monitor: MonitorOptions,
+    /// Times that the monitor found a hub blocked. Written by the monitor.
+    pub(super) blocked: AtomicU64,
+    /// The greenlets that callers of `Runtime::run` wait for.
+    pub(super) mains: Mains,
     /// The runtime is being dropped.
     pub(super) ending: AtomicBool,
 }
@@ -54,7 +62,7 @@ pub(crate) struct Shared {
 /// The part of a hub that others use.
 #[derive(Debug)]
 pub(super) struct Remote {
-    pub(super) stealer: Stealer<Runnable>,
+    pub(super) stealer: QueueStealer,
     /// Greenlets pinned to this hub that were woken or spawned elsewhere.
     pub(super) inbox: Injector<Runnable>,
     pub(super) bed: Bed,
@@ -65,6 +73,14 @@ pub(super) struct Remote {
     /// The greenlet whose park this hub is committing; null otherwise. The hub writes it, who
     /// cancels reads it.
     pub(super) committing: AtomicPtr<GreenletCell>,
+    /// The greenlet that runs on this hub; null in between. The hub writes it, the monitor reads it.
+    pub(super) running: AtomicPtr<GreenletCell>,
+    /// The kernel's number of the worker; 0 before it has started. Written once, by the worker.
+    pub(super) task: AtomicI32,
+    /// What the monitor wants this hub to answer; see [`RollCall`].
+    pub(super) roll_call: RollCall,
+    /// The monitor's own.
+    pub(super) watch: Mutex<HubWatch>,
     pub(super) counters: Counters,
 }
 
@@ -122,6 +138,9 @@ pub struct Stats {
     pub steals: u64,
     /// Times that a hub slept because there was nothing to do.
     pub sleeps: u64,
+    /// Times that a greenlet kept its hub from running others for longer than
+    /// [`blocked_after`](crate::RuntimeBuilder::blocked_after).
+    pub blocked: u64,
     /// Descriptors that the reactor watches.
     pub descriptors: u64,
     /// Threads of the blocking pool, which is the process's.
@@ -134,9 +153,10 @@ pub struct Stats {
 
 impl Shared {
     pub(super) fn new(
-        stealers: Vec<Stealer<Runnable>>,
+        stealers: Vec<QueueStealer>,
         slot_size: usize,
         support: Option<&'static Support>,
+        monitor: MonitorOptions,
     ) -> io::Result<Self> {
         let now = clock::now();
         let hubs: Box<[Remote]> = stealers
@@ -150,10 +170,13 @@ impl Shared {
             injector: Injector::new(),
             idle: Idle::new(hubs.len()),
             hubs,
-            depot: Mutex::new(Pool::new()),
-            next_trim: AtomicU64::new(0),
+            depot: Mutex::new(Pool::new(0)),
+            usage: Usage::new(),
             injected: AtomicU64::new(0),
             peak: AtomicU64::new(0),
+            monitor,
+            blocked: AtomicU64::new(0),
+            mains: Mains::default(),
             ending: AtomicBool::new(false),
         })
     }
@@ -167,16 +190,19 @@ impl Shared {
         slot_size(size, self.support)
     }
 
-    /// A stack for a greenlet that is about to be spawned: a warm one, if there is one.
-    pub(crate) fn reserve_ground(self: &Arc<Self>, slot_size: usize) -> io::Result<GreenletGround> {
-        if let Some(hub) = current::get().hub_of(Arc::as_ptr(self)) {
+    /// A stack for a greenlet that is about to be spawned: a warm one of the caller's hub or of the
+    /// depot, or a new one.
+    pub(crate) fn reserve_ground(&self, slot_size: usize) -> io::Result<GreenletGround> {
+        if let Some(hub) = current::get().hub_of(self) {
             return hub.ground(slot_size);
         }
         let warm = self.depot.lock().take(slot_size);
-        match warm {
-            Some(warm) => warm.renew(self.support),
-            None => GreenletGround::build(slot_size, self.support),
-        }
+        warm.map_or_else(|| GreenletGround::build(slot_size, self.support), Ok)
+    }
+
+    /// What was seen of the use of stacks.
+    pub(crate) fn stack_usage(&self) -> Vec<StackUsage> {
+        self.usage.list()
     }
 
     pub(super) fn is_ending(&self) -> bool {
@@ -304,35 +330,26 @@ impl Shared {
             parks: sum(|counters| &counters.parks),
             steals: sum(|counters| &counters.steals),
             sleeps: sum(|counters| &counters.sleeps),
+            blocked: self.blocked.load(Relaxed),
             descriptors: self.reactor.registered() as u64,
             ..Stats::default()
         }
     }
 
     /// When the depot should be looked at, if there is anything in it.
-    pub(super) fn trim_deadline(&self) -> Option<u64> {
-        (!self.depot.lock().is_empty()).then(|| self.next_trim.load(Relaxed))
+    pub(super) fn trim_due(&self) -> Option<u64> {
+        self.depot.lock().trim_due()
     }
 
-    /// Gives stacks back that nobody missed for a while, if it is time to look.
-    pub(super) fn trim(&self, now: u64) {
-        let due = self.next_trim.load(Relaxed);
-        let next = now + TRIM_INTERVAL;
-        if now < due
-            || self
-                .next_trim
-                .compare_exchange(due, next, Relaxed, Relaxed)
-                .is_err()
-        {
-            return;
-        }
-        let trimmed = self.depot.lock().trim(TRIM_BATCH);
+    /// Gives stacks of the depot back that nobody missed for a while.
+    pub(super) fn trim(&self, now: u64, trimmer: Trimmer) {
+        let trimmed = self.depot.lock().trim(now, trimmer, TRIM_BATCH);
         trimmed.into_iter().for_each(GreenletGround::discard);
     }
 }
 
 impl Remote {
-    fn new(stealer: Stealer<Runnable>, now: u64) -> Self {
+    fn new(stealer: QueueStealer, now: u64) -> Self {
         Self {
             stealer,
             inbox: Injector::new(),
@@ -340,6 +357,10 @@ impl Remote {
             timers: Mutex::new(Wheel::new(now)),
             departed: Injector::new(),
             committing: AtomicPtr::new(ptr::null_mut()),
+            running: AtomicPtr::new(ptr::null_mut()),
+            task: AtomicI32::new(0),
+            roll_call: RollCall::new(),
+            watch: Mutex::default(),
             counters: Counters::default(),
         }
     }
@@ -368,5 +389,5 @@ pub(crate) fn support() -> Result<&'static Support, ThreadLocalsError> {
 
 /// The slot that a stack of `size` bytes needs beside a block of thread-locals.
 pub(crate) fn slot_size(size: usize, support: Option<&Support>) -> Option<usize> {
-    stack::slot_size(size, support.map_or(0, Support::block_size))
+    stack::slot_size(size, ground::reserved(support))
 }

@@ -8,6 +8,7 @@
 //! The fault handler looks slots up by address; the table it reads is made of atomics and only
 //! ever grows.
 
+use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::ptr;
@@ -26,6 +27,13 @@ const CACHE_LINE: usize = 64;
 const MAX_REGION: usize = 4 << 30;
 /// The first region of a size is about this large.
 const FIRST_REGION: usize = 16 << 20;
+
+/// A region is only taken if so much address space is left beside it: when the process runs
+/// into its limit, spawning fails and the rest of the program goes on.
+const HEADROOM: usize = 32 << 20;
+
+/// So many mappings are left to the rest of the program, where guard pages take them.
+const SPARE_MAPPINGS: usize = 2048;
 
 /// Slot sizes are powers of two, 2^15 to 2^40.
 const SMALLEST_CLASS: u32 = 15;
@@ -61,6 +69,16 @@ impl Slot {
     /// The whole slot in bytes.
     pub(crate) fn size(&self) -> usize {
         self.region.slot_size
+    }
+
+    /// Provides memory for the topmost `bytes` that may be used, if they are more than a page: a system
+    /// call is cheaper than two faults.
+    pub(crate) fn populate(&self, bytes: usize) {
+        let end = self.region.address + (self.index + 1) * self.region.slot_size;
+        let start = (self.usable().end - bytes) & !(page() - 1);
+        if end - start > page() {
+            memory::populate(start, end - start);
+        }
     }
 
     /// Says who uses the slot, for the fault handler; null for nobody.
@@ -178,13 +196,18 @@ impl Class {
         let wanted = self.newest.map_or(first, |region| region.slots * 2);
         let mut slots = wanted.min((MAX_REGION / slot_size).max(1));
         let address = loop {
-            match memory::reserve(slots * slot_size) {
+            match reserve(slots * slot_size) {
                 Ok(address) => break address,
                 Err(_) if slots > 1 => slots /= 2,
-                Err(error) => return Err(out_of_memory("no address space for a stack", &error)),
+                Err(error) => {
+                    let what = format!(
+                        "no address space for a stack of {slot_size} bytes \
+                         (RLIMIT_AS, RLIMIT_DATA and vm.overcommit_memory limit it)"
+                    );
+                    return Err(out_of_memory(&what, &error));
+                }
             }
         };
-        let address = address.as_ptr() as usize;
         let Some(region) = publish(Region::new(address, slots, slot_size)) else {
             // SAFETY: reserved above, and no slot of it was handed out.
             unsafe { memory::release(address, slots * slot_size) };
@@ -236,6 +259,17 @@ fn publish(region: Region) -> Option<&'static Region> {
     Some(region)
 }
 
+/// Reserves `size` bytes, if [`HEADROOM`] can be had as well.
+fn reserve(size: usize) -> io::Result<usize> {
+    let whole = size
+        .checked_add(HEADROOM)
+        .ok_or(io::ErrorKind::OutOfMemory)?;
+    let address = memory::reserve(whole)?.as_ptr() as usize;
+    // SAFETY: reserved just now, and nobody uses it.
+    unsafe { memory::release(address + size, HEADROOM) };
+    Ok(address)
+}
+
 fn install_guard(address: usize) -> io::Result<()> {
     if !GUARD_BY_PROTECT.load(Relaxed) && !probe::without("guard_install") {
         // SAFETY: the page is the lowest of a slot that is not in use, in a region of the arena.
@@ -245,17 +279,38 @@ fn install_guard(address: usize) -> io::Result<()> {
         }
     }
     GUARD_BY_PROTECT.store(true, Relaxed);
-    // SAFETY: as above.
+    protect_guard(address)
+}
+
+/// The guard page as a mapping of its own, which makes the rest of the slot another one.
+fn protect_guard(address: usize) -> io::Result<()> {
+    /// Guard pages that are mappings.
+    static PROTECTED: AtomicUsize = AtomicUsize::new(0);
+    static LIMIT: OnceLock<usize> = OnceLock::new();
+
+    let refused = |why: &dyn fmt::Display| {
+        let what = "no mapping for a guard page \
+                    (vm.max_map_count limits them; Linux 6.13 or newer needs none)";
+        out_of_memory(what, why)
+    };
+    let limit = *LIMIT.get_or_init(|| {
+        let left = memory::mappings_left().unwrap_or(usize::MAX);
+        left.saturating_sub(SPARE_MAPPINGS) / 2
+    });
+    if PROTECTED.fetch_add(1, Relaxed) >= limit {
+        PROTECTED.fetch_sub(1, Relaxed);
+        let why = "those that are left are for the rest of the program";
+        return Err(refused(&why));
+    }
+    // SAFETY: the page is the lowest of a slot that is not in use, in a region of the arena.
     unsafe { memory::protect(address, page()) }.map_err(|error| {
-        out_of_memory(
-            "no mapping for a guard page; vm.max_map_count limits them",
-            &error,
-        )
+        PROTECTED.fetch_sub(1, Relaxed);
+        refused(&error)
     })
 }
 
-fn out_of_memory(what: &str, error: &io::Error) -> io::Error {
-    io::Error::new(io::ErrorKind::OutOfMemory, format!("{what}: {error}"))
+fn out_of_memory(what: &str, why: &dyn fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::OutOfMemory, format!("{what}: {why}"))
 }
 
 fn class_of(slot_size: usize) -> &'static Mutex<Class> {
@@ -263,7 +318,7 @@ fn class_of(slot_size: usize) -> &'static Mutex<Class> {
     &CLASS[(slot_size.trailing_zeros() - SMALLEST_CLASS) as usize]
 }
 
-fn page() -> usize {
+pub(super) fn page() -> usize {
     static PAGE: OnceLock<usize> = OnceLock::new();
     *PAGE.get_or_init(memory::page_size)
 }

@@ -4,20 +4,23 @@
 //! A slot, from low to high addresses:
 //!
 //! ```text
-//! base          base + page                                  top - block    top      end
-//!  |  guard page |  stack, grows down  <-----------------------|  TLS block  | colour |
+//! base          base + page                                          top      end
+//!  |  guard page |  stack, grows down  <------------|  what its user  | colour |
+//!                                                      puts there
 //! ```
 //!
 //! The colour is a gap of 0 to 31 cache lines that differs from slot to slot. Without it the hot
 //! ends of all stacks fall into the same few sets of the first-level cache.
 
 mod arena;
+mod depth;
 mod pool;
 
 use corosensei::stack::{Stack, StackPointer};
 
 pub(crate) use arena::{Slot, find, slot_size, take};
-pub(crate) use pool::Pool;
+pub(crate) use depth::{clear, used};
+pub(crate) use pool::{Pool, Trimmer};
 
 /// The address space of a greenlet that did not ask for another size.
 pub(crate) const DEFAULT_SIZE: usize = 256 * 1024;

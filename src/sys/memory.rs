@@ -1,5 +1,6 @@
 //! Address space: reserving, guarding, giving back.
 
+use std::fs;
 use std::io;
 use std::ptr::NonNull;
 
@@ -71,6 +72,29 @@ pub(crate) unsafe fn install_guard(address: usize, size: usize) -> io::Result<()
 pub(crate) unsafe fn protect(address: usize, size: usize) -> io::Result<()> {
     // SAFETY: the content is not needed (caller).
     cvt(unsafe { libc::mprotect(address as *mut _, size, libc::PROT_NONE) }).map(drop)
+}
+
+/// Tells which pages from `address` on, the start of one, are resident: the lowest bit of a byte
+/// each.
+pub(crate) fn resident(address: usize, pages: &mut [u8]) -> io::Result<()> {
+    let size = pages.len() * page_size();
+    // SAFETY: it writes a byte for each page, for which there is room, and changes nothing else.
+    cvt(unsafe { libc::mincore(address as *mut _, size, pages.as_mut_ptr()) }).map(drop)
+}
+
+/// How many mappings more the process may have now, if the kernel tells.
+pub(crate) fn mappings_left() -> Option<usize> {
+    let limit = fs::read_to_string("/proc/sys/vm/max_map_count").ok()?;
+    let mappings = fs::read("/proc/self/maps").ok()?;
+    let taken = mappings.iter().filter(|&&byte| byte == b'\n').count();
+    Some(limit.trim().parse::<usize>().ok()?.saturating_sub(taken))
+}
+
+/// Provides the pages of a range that are missing, in one call instead of a fault for each. A kernel
+/// that cannot (before Linux 5.14), or has none, leaves that to the faults.
+pub(crate) fn populate(address: usize, size: usize) {
+    // SAFETY: what is there already stays as it is, and what is not reads as zero, as it would anyway.
+    unsafe { libc::madvise(address as *mut _, size, libc::MADV_POPULATE_WRITE) };
 }
 
 /// Gives the pages of a range back; they read as zero when touched again.

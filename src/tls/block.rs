@@ -39,8 +39,9 @@ impl Block {
         stack: Range<usize>,
     ) -> io::Result<Self> {
         let tp = support.layout.thread_pointer_below(top);
-        let out_of_memory = || io::Error::from_raw_os_error(libc::ENOMEM);
-        let id = support.ids.take().ok_or_else(out_of_memory)?;
+        let out_of_memory = |what: &str| io::Error::new(io::ErrorKind::OutOfMemory, what);
+        let id = (support.ids.take())
+            .ok_or_else(|| out_of_memory("there are no numbers left for greenlets"))?;
         // SAFETY: the memory is ours and zero (caller). The block is listed before it gets its
         // thread-locals: a library that is loaded meanwhile is then seen by one or the other.
         let inserted = unsafe {
@@ -59,7 +60,7 @@ impl Block {
         unsafe {
             if !support.symbols.allocate_tls(tp) {
                 block.unlist();
-                return Err(out_of_memory());
+                return Err(out_of_memory("no memory for a greenlet's thread-locals"));
             }
             support.template.write_thread_locals(tp);
         }
