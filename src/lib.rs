@@ -70,7 +70,7 @@
 //!
 //! The kernel knows only the worker. So tied to the worker are: `gettid`, the processor affinity,
 //! signals sent to one thread, `setns` and `unshare`, the thread's name in the kernel, its CPU clock,
-//! and robust or priority-inheriting pthread mutexes. A greenlet that needs one of these to stay the
+//! and priority-inheriting pthread mutexes. A greenlet that needs one of these to stay the
 //! same is pinned with [`Builder::hub`]. After a `fork` in a greenlet the child has that greenlet
 //! only, as a plain thread; it may `exec` or end, but not use the runtime.
 
