@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::cell::{CellRef, Id};
 use super::greenlet_cell::GreenletCell;
 use super::roll_call::Waiting;
+use super::sampler;
 use super::shared::Shared;
 use super::thread_cell;
 use crate::lock::Mutex;
@@ -290,7 +291,8 @@ fn all_threads_wait(runtimes: &[Arc<Shared>], state: &Snapshot) -> Option<bool> 
     }
     let status = task::process_status().ok()?;
     let ours = state.switches.len() + 1 + idle + state.blocked.0;
-    Some(status.threads == ours && !task::catches_foreign_signals(&status))
+    let own = (!sampler::hides_a_handler()).then_some(sampler::SIGNAL);
+    Some(status.threads == ours && !task::catches_foreign_signals(&status, own))
 }
 
 /// What every greenlet waits for, asked of the hubs. `None` if one does not answer in time.
