@@ -34,8 +34,10 @@ const MAX_HUBS: usize = 1024;
 /// that catches `Cancelled` and goes on, at full speed: every wait fails at once. Dropped by one
 /// of its own greenlets, a runtime ends in the background.
 ///
-/// With `panic = "abort"` nothing can unwind: the workers stop, and greenlets that wait are
-/// leaked.
+/// With `panic = "abort"` nothing can unwind. The drop returns when every hub has come out of the
+/// greenlet that it runs and has stopped. What has not ended by then is leaked, with the closures
+/// that have not started: no destructors run, `is_finished` stays false, a wake does nothing, and a
+/// [`join`](JoinHandle::join) waits for ever, on a plain thread or in another runtime.
 pub struct Runtime {
     shared: Arc<Shared>,
     workers: Vec<thread::JoinHandle<()>>,
