@@ -82,6 +82,9 @@ pub mod _documentation {
     #[doc = include_str!("docs/thread_locals.md")]
     pub mod thread_locals {}
 
+    #[doc = include_str!("docs/environment.md")]
+    pub mod environment {}
+
     #[doc = include_str!("sched/README.md")]
     pub mod scheduler {}
 }
