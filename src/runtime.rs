@@ -308,10 +308,10 @@ impl RuntimeBuilder {
     }
 
     fn chosen_hubs(&self) -> Result<usize, BuildError> {
-        let hubs = match (self.hubs, std::env::var("GREENLET_HUBS")) {
+        let hubs = match (self.hubs, variable("GREENLET_HUBS")) {
             (Some(hubs), _) => hubs,
-            (None, Ok(text)) => text.trim().parse().map_err(|_| BuildError::Hubs(text))?,
-            (None, Err(_)) => thread::available_parallelism()
+            (None, Some(text)) => text.trim().parse().map_err(|_| BuildError::Hubs(text))?,
+            (None, None) => thread::available_parallelism()
                 .map_or(1, usize::from)
                 .min(MAX_HUBS),
         };
@@ -323,15 +323,22 @@ impl RuntimeBuilder {
     }
 
     fn chosen_stack_size(&self) -> Result<usize, BuildError> {
-        match (self.stack_size, std::env::var("GREENLET_STACK_SIZE")) {
+        let name = "GREENLET_STACK_SIZE";
+        match (self.stack_size, variable(name)) {
             (Some(size), _) => Ok(size),
-            (None, Ok(text)) => text.trim().parse().map_err(|_| BuildError::Environment {
-                name: "GREENLET_STACK_SIZE",
-                value: text,
-            }),
-            (None, Err(_)) => Ok(stack::DEFAULT_SIZE),
+            (None, Some(text)) => text
+                .trim()
+                .parse()
+                .map_err(|_| BuildError::Environment { name, value: text }),
+            (None, None) => Ok(stack::DEFAULT_SIZE),
         }
     }
+}
+
+/// What a variable says, if it is set. What is not UTF-8 is no number either, and is shown with
+/// replacement characters.
+fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// Why [`try_run`] has not run its closure to the end.
