@@ -33,7 +33,7 @@ impl<T> JoinHandle<T> {
     ///
     /// # Panics
     ///
-    /// Inside [`on_thread_stack`](crate::on_thread_stack). Unwinds with `Cancelled` when the
+    /// In the greenlet itself, as std's; and inside [`on_thread_stack`](crate::on_thread_stack). Unwinds with `Cancelled` when the
     /// caller's own runtime is dropped; the greenlet is then detached.
     ///
     /// ```
