@@ -75,7 +75,9 @@
 //! signals sent to one thread, `setns` and `unshare`, the thread's name in the kernel, its CPU clock,
 //! and robust or priority-inheriting pthread mutexes. A greenlet that needs one of these to stay the
 //! same is pinned with [`Builder::hub`]. After a `fork` in a greenlet the child has that greenlet
-//! only, as a plain thread; it may `exec` or end, but not use the runtime.
+//! only, as a plain thread; it may `exec` or end, but not use the runtime: spawning panics. After a
+//! `fork` on a plain thread the child has no hub of a runtime from before; what it spawns there is
+//! never run.
 
 /// Longer texts on how the crate works, for readers of its source.
 pub mod _documentation {

@@ -66,7 +66,7 @@ impl Runtime {
     /// # Panics
     ///
     /// With the panic of `f`. On a deadlock, with a list of who waits for what. In a greenlet, whose hub
-    /// would be blocked.
+    /// would be blocked. In a process that was forked on a greenlet: the hubs are its parent's.
     ///
     /// ```
     /// # let runtime = greenlet::Runtime::builder().hubs(1).build().unwrap();
@@ -130,6 +130,10 @@ impl Runtime {
     }
 
     /// [`spawn`](crate::spawn) in this runtime, from anywhere.
+    ///
+    /// # Panics
+    ///
+    /// In a process that was forked on a greenlet: the hubs are its parent's.
     #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
     where
