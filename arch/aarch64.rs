@@ -5,7 +5,7 @@
 
 use std::arch::asm;
 
-use super::FaultRegisters;
+use super::Registers;
 
 /// The address that thread-locals are found from.
 #[inline(always)]
@@ -159,9 +159,12 @@ pub(crate) unsafe fn syscall4(number: usize, a: usize, b: usize, c: usize, d: us
 }
 
 /// Where the thread was when the signal with this context arrived.
-pub(crate) fn fault_registers(context: &libc::ucontext_t) -> FaultRegisters {
-    FaultRegisters {
-        program_counter: context.uc_mcontext.pc as usize,
-        stack_pointer: context.uc_mcontext.sp as usize,
+pub(crate) fn registers(context: &libc::ucontext_t) -> Registers {
+    let registers = &context.uc_mcontext;
+    Registers {
+        program_counter: registers.pc as usize,
+        stack_pointer: registers.sp as usize,
+        frame_pointer: Some(registers.regs[29] as usize),
+        link: Some(registers.regs[30] as usize),
     }
 }

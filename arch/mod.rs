@@ -12,7 +12,7 @@
 //! | [`tcb`] | where glibc keeps what, relative to the thread pointer |
 //! | [`cycles`] | a cheap, monotonic-enough counter |
 //! | [`syscall4`] | a system call that no C library function stands in front of |
-//! | [`fault_registers`] | program counter and stack pointer of a signal's context |
+//! | [`registers`] | where a signal's context says that the thread was |
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
@@ -27,9 +27,14 @@ pub(crate) use x86_64::*;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!("greenlet runs on x86-64 (and, not yet tested, aarch64) Linux");
 
-/// Program counter and stack pointer at the moment a signal arrived.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FaultRegisters {
+/// Where a thread was: what unwinding starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Registers {
     pub(crate) program_counter: usize,
     pub(crate) stack_pointer: usize,
+    /// `None` where it is not known: what the kernel tells of a thread in a system call has no more
+    /// than the other two.
+    pub(crate) frame_pointer: Option<usize>,
+    /// The register with the return address of the running function, on architectures that have one.
+    pub(crate) link: Option<usize>,
 }

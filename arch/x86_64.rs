@@ -2,7 +2,7 @@
 
 use std::arch::asm;
 
-use super::FaultRegisters;
+use super::Registers;
 
 /// The address that thread-locals are found from; glibc keeps it at `fs:0`.
 #[inline(always)]
@@ -159,10 +159,12 @@ pub(crate) unsafe fn syscall4(number: usize, a: usize, b: usize, c: usize, d: us
 }
 
 /// Where the thread was when the signal with this context arrived.
-pub(crate) fn fault_registers(context: &libc::ucontext_t) -> FaultRegisters {
+pub(crate) fn registers(context: &libc::ucontext_t) -> Registers {
     let registers = &context.uc_mcontext.gregs;
-    FaultRegisters {
+    Registers {
         program_counter: registers[libc::REG_RIP as usize] as usize,
         stack_pointer: registers[libc::REG_RSP as usize] as usize,
+        frame_pointer: Some(registers[libc::REG_RBP as usize] as usize),
+        link: None,
     }
 }

@@ -39,6 +39,7 @@
 //! | TCP | [`net`], which has std's names |
 //! | much stack for a moment | [`on_thread_stack`] |
 //! | another allocator than the system's | [`OnWorker`] |
+//! | what went wrong | [`Deadlock`], [`BlockedHub`] |
 //! | numbers | [`stats`], [`Runtime::stats`]; [`stack_usage`], [`Runtime::stack_usage`] |
 //! | what can fail | [`BuildError`], [`ThreadLocalsError`], [`Cancelled`] |
 //! | how it works | [`_documentation`] |
@@ -58,6 +59,12 @@
 //! count. A guard in the head of a `match` or `for` lives to its end:
 //! `match queue.lock().unwrap().pop() { None => greenlet::sleep(pause), .. }` holds the lock over
 //! the sleep. Take what you need out of the lock first, and let idle greenlets [`park`].
+//!
+//! # Features
+//!
+//! | feature | by default | what it adds |
+//! |---|---|---|
+//! | `stacks` | off | reports of a blocked hub show its whole stack, with names and lines; takes the crates framehop and backtrace |
 //!
 //! # What a greenlet does not have of its own
 //!
@@ -96,6 +103,7 @@ mod reactor;
 mod stack;
 mod timer;
 mod tls;
+mod unwind;
 
 mod sched;
 
@@ -121,5 +129,7 @@ pub use greenlet::{
 pub use join_handle::JoinHandle;
 pub use on_worker::OnWorker;
 pub use runtime::{RunError, Runtime, RuntimeBuilder, run, stack_usage, stats, try_run};
-pub use sched::{Id, StackUsage, Stats};
+pub use sched::{
+    BlockedActivity, BlockedHub, BlockingGreenlet, Deadlock, Id, StackUsage, Stats, WaitingGreenlet,
+};
 pub use spawn::{spawn, spawn_local, try_spawn};

@@ -6,13 +6,17 @@ use std::panic::{Location, resume_unwind};
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::thread;
+use std::time::Duration;
 
 use crate::blocking;
 use crate::builder;
-use crate::error::{BuildError, ThreadLocalsError};
+use crate::error::{BuildError, Cancelled, ThreadLocalsError};
 use crate::join_handle::JoinHandle;
 use crate::panic_message;
-use crate::sched::{self, Shared, SpawnOptions, StackUsage, Stats};
+use crate::sched::{
+    self, BLOCKED_AFTER, BlockedHub, Deadlock, Main, MonitorOptions, OnBlocked, Shared,
+    SpawnOptions, StackUsage, Stats,
+};
 use crate::stack;
 
 /// The stack of the greenlet that `run` starts: as large as a main thread's.
@@ -59,7 +63,8 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// With the panic of `f`. In a greenlet, whose hub would be blocked.
+    /// With the panic of `f`. On a deadlock, with a list of who waits for what. In a greenlet, whose hub
+    /// would be blocked.
     ///
     /// ```
     /// # let runtime = greenlet::Runtime::builder().hubs(1).build().unwrap();
@@ -69,6 +74,25 @@ impl Runtime {
     /// ```
     #[track_caller]
     pub fn run<F, T>(&self, f: F) -> T
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
+        self.try_run(f).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// [`run`](Self::run), with an error instead of a panic when nothing can ever wake the greenlets
+    /// that are left.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::Deadlock`]; the greenlet of `f` was cancelled then.
+    ///
+    /// # Panics
+    ///
+    /// With the panic of `f`. In a greenlet, whose hub would be blocked.
+    #[track_caller]
+    pub fn try_run<F, T>(&self, f: F) -> Result<T, RunError>
     where
         F: FnOnce() -> T + Send,
         T: Send,
@@ -89,9 +113,18 @@ impl Runtime {
             ground: None,
         };
         // SAFETY: Send; and the caller waits below, so what `f` borrows stays.
-        let main = unsafe { sched::spawn(&self.shared, options, f) };
-        let result = main.join(true).expect("a shielded wait is not cancelled");
-        result.unwrap_or_else(|payload| resume_unwind(payload))
+        let spawned = unsafe { sched::spawn(&self.shared, options, f) };
+        // SAFETY: the greenlet that was just spawned in it.
+        let main = unsafe { Main::enter(&self.shared, spawned.cell()) };
+        let result = spawned
+            .join(true)
+            .expect("a shielded wait is not cancelled");
+        result.or_else(|payload| match main.deadlock() {
+            Some(deadlock) if payload.is::<Cancelled>() => {
+                Err(RunError::Deadlock(deadlock.clone()))
+            }
+            _ => resume_unwind(payload),
+        })
     }
 
     /// [`spawn`](crate::spawn) in this runtime, from anywhere.
@@ -147,12 +180,7 @@ impl Drop for Runtime {
             return;
         }
         let workers = std::mem::take(&mut self.workers);
-        blocking::offload(|| {
-            for worker in workers {
-                // A worker does not panic: it aborts.
-                let _ = worker.join();
-            }
-        });
+        blocking::offload(|| sched::end(&self.shared, workers));
         // Descriptors that outlive the runtime register with another one.
         self.shared.reactor.close();
     }
@@ -173,6 +201,8 @@ pub struct RuntimeBuilder {
     hubs: Option<usize>,
     stack_size: Option<usize>,
     share_thread_locals: bool,
+    blocked_after: Option<Duration>,
+    on_blocked: Option<OnBlocked>,
 }
 
 impl RuntimeBuilder {
@@ -209,6 +239,39 @@ impl RuntimeBuilder {
         self
     }
 
+    /// How long a greenlet may keep its hub from running others before that is reported, and before
+    /// what waits for the hub is given to others: 10 ms unless this says otherwise. The monitor looks
+    /// twice in that time.
+    pub fn blocked_after(mut self, time: Duration) -> Self {
+        self.blocked_after = Some(time);
+        self
+    }
+
+    /// Has `report` called, on a thread of its own, when a greenlet has kept its hub from running others
+    /// for [`blocked_after`](Self::blocked_after): once for every time that it does so. Otherwise the
+    /// report is written to standard error, once for every place that greenlets are spawned at.
+    ///
+    /// `report` holds up all other reports, and must not panic: that aborts.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    ///
+    /// let (sender, reports) = mpsc::channel();
+    /// let runtime = greenlet::Runtime::builder()
+    ///     .hubs(1)
+    ///     .on_blocked(move |report| drop(sender.send(report.to_string())))
+    ///     .build()
+    ///     .unwrap();
+    /// runtime.run(|| std::thread::sleep(Duration::from_millis(100)));
+    /// # let report = reports.recv().unwrap();
+    /// # assert!(report.contains("greenlet 'main'"), "{report}");
+    /// ```
+    pub fn on_blocked(mut self, report: impl Fn(&BlockedHub) + Send + Sync + 'static) -> Self {
+        self.on_blocked = Some(OnBlocked::Call(Arc::new(report)));
+        self
+    }
+
     /// Starts the workers.
     ///
     /// # Errors
@@ -231,8 +294,14 @@ impl RuntimeBuilder {
             .and_then(|size| sched::slot_size(size, support))
             .ok_or(BuildError::StackSize(size))?;
         panic_message::install();
+        let monitor = MonitorOptions {
+            blocked_after: self.blocked_after.unwrap_or(BLOCKED_AFTER),
+            on_blocked: self.on_blocked.unwrap_or(OnBlocked::Print),
+            blocking_counts: blocking::counts,
+        };
         // Not on a greenlet: OS threads are to be started by OS threads.
-        let (shared, workers) = blocking::offload(|| sched::start(hubs, slot_size, support))?;
+        let (shared, workers) =
+            blocking::offload(|| sched::start(hubs, slot_size, support, monitor))?;
         Ok(Runtime { shared, workers })
     }
 
@@ -269,12 +338,15 @@ impl RuntimeBuilder {
 pub enum RunError {
     /// The runtime could not be built.
     Build(BuildError),
+    /// Nothing can ever wake the greenlets that are left.
+    Deadlock(Deadlock),
 }
 
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Build(error) => error.fmt(f),
+            Self::Deadlock(deadlock) => deadlock.fmt(f),
         }
     }
 }
@@ -283,6 +355,7 @@ impl std::error::Error for RunError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Build(error) => Some(error),
+            Self::Deadlock(deadlock) => Some(deadlock),
         }
     }
 }
@@ -291,6 +364,7 @@ impl From<RunError> for io::Error {
     fn from(error: RunError) -> Self {
         match error {
             RunError::Build(error) => error.into(),
+            RunError::Deadlock(deadlock) => Self::new(io::ErrorKind::Deadlock, deadlock),
         }
     }
 }
@@ -299,7 +373,8 @@ impl From<RunError> for io::Error {
 ///
 /// # Panics
 ///
-/// If the runtime cannot be built, with the reason; with the panic of `f`; and in a greenlet.
+/// If the runtime cannot be built, with the reason; with the panic of `f`; on a deadlock, with a list of
+/// who waits for what; and in a greenlet.
 ///
 /// ```
 /// let sum = greenlet::run(|| {
@@ -320,11 +395,12 @@ where
     }
 }
 
-/// [`run`], with an error instead of a panic if the runtime cannot be built.
+/// [`run`], with an error instead of a panic if the runtime cannot be built, and on a deadlock.
 ///
 /// # Errors
 ///
-/// [`RunError::Build`], with `f` dropped unrun.
+/// [`RunError::Build`], with `f` dropped unrun. [`RunError::Deadlock`] when nothing can ever wake the
+/// greenlets that are left; all are cancelled then.
 ///
 /// # Panics
 ///
@@ -336,7 +412,7 @@ where
     T: Send,
 {
     let runtime = Runtime::builder().build().map_err(RunError::Build)?;
-    Ok(runtime.run(f))
+    runtime.try_run(f)
 }
 
 /// What the runtime of the calling greenlet has done so far; `None` outside of a greenlet.

@@ -5,7 +5,7 @@
 //! | 0 | arch | |
 //! | 1 | sys | the layer below |
 //! | 2 | abort, error, interest, lock, reason, trace, waker | below, and each other without circles |
-//! | 3 | reactor, stack, timer, tls | below |
+//! | 3 | reactor, stack, timer, tls, unwind | below |
 //! | 4 | sched | below |
 //! | 5 | blocking, io | below |
 //! | 6 | all others | below, and each other without circles |
@@ -20,7 +20,7 @@ use std::fs;
 use std::path::Path;
 
 /// Layers of the modules at the root of the crate; those not named are in [`PUBLIC_LAYER`].
-const LAYERS: [(&str, u8); 17] = [
+const LAYERS: [(&str, u8); 18] = [
     ("arch", 0),
     ("sys", 1),
     ("abort", 2),
@@ -34,6 +34,7 @@ const LAYERS: [(&str, u8); 17] = [
     ("stack", 3),
     ("timer", 3),
     ("tls", 3),
+    ("unwind", 3),
     ("sched", 4),
     ("blocking", 5),
     ("io", 5),

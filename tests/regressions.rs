@@ -331,3 +331,116 @@ fn descriptors_are_counted_until_they_are_closed() {
         assert_eq!(runtime.stats().descriptors, 0);
     }
 }
+
+/// A value whose drop waits.
+struct Waits(Duration);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        greenlet::sleep(self.0);
+    }
+}
+
+#[test]
+fn a_cancelled_greenlet_may_drop_the_handle_of_a_result_whose_drop_waits() {
+    let _watchdog = Watchdog::arm(LONG, "a handle dropped by a cancelled greenlet");
+    for hubs in [1, 2, 8] {
+        let runtime = runtime(hubs);
+        let (sender, receiver) = mpsc::channel();
+        let cleaning = runtime.spawn(move || {
+            let handle = greenlet::spawn(|| Waits(Duration::from_millis(1)));
+            while !handle.is_finished() {
+                greenlet::yield_now();
+            }
+            let waiting = std::panic::catch_unwind(|| {
+                sender.send(()).unwrap();
+                greenlet::sleep(LONG);
+            });
+            drop(handle);
+            waiting.is_err()
+        });
+        receiver.recv().unwrap();
+        drop(runtime);
+        assert!(cleaning.join().unwrap());
+    }
+}
+
+#[test]
+fn a_join_may_be_cancelled_when_the_result_is_there_and_its_drop_waits() {
+    thread_local! {
+        static SLOW: RefCell<Option<Waits>> = const { RefCell::new(None) };
+    }
+    let _watchdog = Watchdog::arm(LONG, "a join that is cancelled");
+    for hubs in [1, 2, 8] {
+        let runtime = runtime(hubs);
+        let joining = runtime.spawn(|| {
+            let handle = greenlet::spawn(|| {
+                // Its drop, after the result was given, holds up the end that the join waits for.
+                SLOW.with_borrow_mut(|slow| *slow = Some(Waits(Duration::from_millis(200))));
+                Waits(Duration::from_millis(1))
+            });
+            handle.join().map(drop)
+        });
+        settle();
+        drop(runtime);
+        assert!(joining.join().unwrap_err().is::<greenlet::Cancelled>());
+    }
+}
+
+#[test]
+fn who_yields_after_a_wake_does_not_wait_for_who_was_woken() {
+    let _watchdog = Watchdog::arm(LONG, "a yield behind the next slot");
+    let runtime = Runtime::builder()
+        .hubs(2)
+        // Otherwise the monitor helps, sooner or later.
+        .blocked_after(Duration::from_secs(3600))
+        .build()
+        .unwrap();
+    for _ in 0..20 {
+        runtime.run(|| {
+            let yielded = Arc::new(AtomicUsize::new(0));
+            let (sender, receiver) = mpsc::channel();
+            let computing = greenlet::spawn({
+                let yielded = yielded.clone();
+                move || {
+                    sender.send(greenlet::current()).unwrap();
+                    greenlet::park();
+                    while yielded.load(SeqCst) == 0 {
+                        std::hint::spin_loop();
+                    }
+                }
+            });
+            greenlet::sleep(Duration::from_millis(5));
+            let woken = receiver.try_recv().unwrap();
+            // The other hub has nothing to do and sleeps.
+            settle();
+            woken.unpark();
+            greenlet::yield_now();
+            yielded.store(1, SeqCst);
+            computing.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn a_socket_may_outlive_any_number_of_runtimes() {
+    let _watchdog = Watchdog::arm(LONG, "a socket of many runtimes");
+    let listener = std_net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = std_net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let _far = listener.accept().unwrap();
+    let stream = TcpStream::from(stream);
+    stream
+        .set_read_timeout(Some(Duration::from_micros(10)))
+        .unwrap();
+    for _ in 0..1000 {
+        let error = runtime(1).run(|| (&stream).read(&mut [0]).unwrap_err());
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+    // Little stack, for what is left behind by that many.
+    runtime(1).run(|| {
+        let dropping = Builder::new()
+            .stack_size(16 << 10)
+            .spawn(move || drop(stream));
+        dropping.unwrap().join().unwrap();
+    });
+}

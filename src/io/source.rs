@@ -2,16 +2,16 @@
 
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use super::binding::Binding;
 use crate::interest::Interest;
 use crate::lock::Mutex;
-use crate::reactor::Registration;
 use crate::reason::WaitReason;
 use crate::sched;
 use crate::sys::socket_option::{self, SocketOption};
@@ -27,22 +27,12 @@ pub(crate) struct Source {
     /// Taken out by `into_fd` and `drop` only.
     fd: ManuallyDrop<OwnedFd>,
     mode: Arc<Mode>,
-    /// The registrations so far, newest last. Never taken back while the source lives.
-    registration: OnceLock<Bound>,
-    /// Held while a registration is added.
-    binding: Mutex<()>,
+    binding: Binding,
     /// The count of edges, plus 1, at which a read has left the socket empty; 0 if unknown.
     drained: AtomicUsize,
     /// A short read leaves it empty: TCP, and not datagrams, nor Unix's streams, where a read
     /// also ends at a message with descriptors.
     is_tcp: bool,
-}
-
-/// A registration, and its successor once its reactor has ended.
-#[derive(Debug)]
-struct Bound {
-    registration: Arc<Registration>,
-    successor: OnceLock<Box<Bound>>,
 }
 
 /// What the user has asked for. All clones of a descriptor share one description, so they share
@@ -87,8 +77,7 @@ impl Source {
         Self {
             fd: ManuallyDrop::new(fd),
             mode,
-            registration: OnceLock::new(),
-            binding: Mutex::new(()),
+            binding: Binding::default(),
             drained: AtomicUsize::new(0),
             is_tcp,
         }
@@ -110,7 +99,7 @@ impl Source {
         unsafe {
             let fd = ManuallyDrop::take(&mut this.fd);
             std::ptr::drop_in_place(&mut this.mode);
-            std::ptr::drop_in_place(&mut this.registration);
+            std::ptr::drop_in_place(&mut this.binding);
             fd
         }
     }
@@ -275,7 +264,7 @@ impl Source {
 
     /// Every waiter looks again.
     pub(crate) fn wake_all(&self) {
-        if let Some(registration) = self.bound() {
+        if let Some(registration) = self.binding.get() {
             registration.wake_all();
         }
     }
@@ -289,7 +278,7 @@ impl Source {
 
     #[inline]
     fn pass_on(&self, interest: Interest) {
-        if let Some(registration) = self.bound() {
+        if let Some(registration) = self.binding.get() {
             registration.pass_on(interest);
         }
     }
@@ -324,8 +313,9 @@ impl Source {
         if !sched::on_greenlet() {
             return self.block_thread(interest, deadline);
         }
-        let registration = self.bind()?;
-        let outcome = sched::park(reason, deadline, |waker| {
+        let registration = self.binding.get_or_register(self.as_fd())?;
+        let wait = reason.on(self.as_fd().as_raw_fd() as u64);
+        let outcome = sched::park(wait, deadline, |waker| {
             registration.arm(interest, seen, waker)
         });
         if outcome != Outcome::Woken
@@ -350,6 +340,8 @@ impl Source {
             let left = deadline.map(|deadline| deadline.saturating_sub(clock::now()));
             match sys::poll::poll(self.as_fd(), events, left.map(Duration::from_nanos)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A wait of many days is made of several.
+                Ok(false) if left != Some(0) => {}
                 answer => return answer,
             }
         }
@@ -358,7 +350,8 @@ impl Source {
     /// Edges seen in a direction; 0 before there is a registration, as in a fresh one.
     #[inline]
     fn edges(&self, interest: Interest) -> usize {
-        self.bound()
+        self.binding
+            .get()
             .map_or(0, |registration| registration.edges(interest))
     }
 
@@ -371,48 +364,9 @@ impl Source {
 
     /// Whether a short read leaves open what comes next; so it does without a registration.
     fn may_have_more(&self) -> bool {
-        self.bound().is_none_or(Registration::may_have_more)
-    }
-
-    /// The registration in a reactor that runs.
-    #[inline]
-    fn bound(&self) -> Option<&Registration> {
-        let bound = self.registration.get()?;
-        if !bound.registration.is_dead() {
-            return Some(&bound.registration);
-        }
-        bound.living()
-    }
-
-    /// The same; makes one with the reactor of the current runtime if there is none.
-    #[inline]
-    fn bind(&self) -> io::Result<&Registration> {
-        match self.bound() {
-            Some(registration) => Ok(registration),
-            None => self.bind_slow(),
-        }
-    }
-
-    #[cold]
-    fn bind_slow(&self) -> io::Result<&Registration> {
-        let _binding = self.binding.lock();
-        if let Some(registration) = self.bound() {
-            return Ok(registration);
-        }
-        let runtime = sched::runtime().expect("a greenlet has a runtime");
-        // It counts from where no predecessor has been, so no count of theirs is mistaken for its.
-        let first_edge = self.registration.get().map_or(0, Bound::beyond);
-        let registration = runtime.reactor.register(self.as_fd(), first_edge)?;
-        let bound = Bound {
-            registration,
-            successor: OnceLock::new(),
-        };
-        // Behind the last one, whose reactor has ended.
-        match self.registration.get() {
-            None => drop(self.registration.set(bound)),
-            Some(first) => drop(first.last().successor.set(Box::new(bound))),
-        }
-        Ok(self.bound().expect("it was bound just now"))
+        self.binding
+            .get()
+            .is_none_or(|registration| registration.may_have_more())
     }
 
     fn deregister(&self) {
@@ -421,7 +375,7 @@ impl Source {
         if sched::was_forked() {
             return;
         }
-        if let Some(registration) = self.bound() {
+        if let Some(registration) = self.binding.get() {
             registration.deregister(self.as_fd());
         }
     }
@@ -439,29 +393,6 @@ impl Drop for Source {
         self.deregister();
         // SAFETY: the source is not used after this.
         unsafe { ManuallyDrop::drop(&mut self.fd) };
-    }
-}
-
-impl Bound {
-    #[cold]
-    fn living(&self) -> Option<&Registration> {
-        let last = &*self.last().registration;
-        (!last.is_dead()).then_some(last)
-    }
-
-    /// A count of edges that no registration so far can come to.
-    fn beyond(&self) -> usize {
-        const ROOM: usize = 1 << 40;
-        let last = self.last().registration.edges(Interest::Read);
-        (last / ROOM + 1) * ROOM
-    }
-
-    fn last(&self) -> &Self {
-        let mut bound = self;
-        while let Some(successor) = bound.successor.get() {
-            bound = successor;
-        }
-        bound
     }
 }
 

@@ -186,6 +186,13 @@ impl Reactor {
         }
     }
 
+    /// Whether anybody waits for a descriptor.
+    pub(crate) fn has_waiters(&self) -> bool {
+        let registrations = self.registrations.lock();
+        let mut all = registrations.slots.iter().flatten();
+        all.any(|registration| registration.has_waiters())
+    }
+
     /// How many descriptors are registered.
     #[inline]
     pub(crate) fn registered(&self) -> usize {

@@ -157,6 +157,13 @@ impl Registration {
         }
     }
 
+    /// Whether anybody waits, in either direction.
+    pub(super) fn has_waiters(&self) -> bool {
+        [&self.read, &self.write]
+            .into_iter()
+            .any(|direction| direction.waiting.load(Relaxed) > 0)
+    }
+
     /// Ends every wait, in both directions.
     pub(crate) fn wake_all(&self) {
         let mut wakes = WakeList::new();

@@ -32,6 +32,10 @@ impl Id {
     pub(super) fn new(number: u64) -> Self {
         Self(NonZeroU64::new(number).expect("numbers start at 1"))
     }
+
+    pub(super) fn number(self) -> u64 {
+        self.0.get()
+    }
 }
 
 impl fmt::Display for Id {

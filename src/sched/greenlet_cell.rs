@@ -99,8 +99,9 @@ pub(super) struct Run {
     pub(super) yielder: *const GreenletYielder,
     /// Inside `on_thread_stack`, where it cannot park.
     pub(super) off_stack: bool,
-    /// Its closure is through. What is left (a result that nobody wants, the thread-locals'
-    /// destructors) cannot be unwound, so its waits are shielded.
+    /// What it does now cannot be unwound, so its waits are shielded: its closure is through, and
+    /// what is left is its result that nobody wants and the thread-locals' destructors; or it drops
+    /// another greenlet's result.
     pub(super) closing: bool,
     /// The hub that it ran on last.
     pub(super) hub: HubNumber,

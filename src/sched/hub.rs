@@ -6,14 +6,16 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_deque::Steal;
+use crossbeam_deque::{Injector, Steal};
 
 use super::cell::Id;
 use super::current::{self, Current};
 use super::greenlet_cell::{GreenletCell, Runnable};
 use super::ground::GreenletGround;
+use super::monitor;
 use super::queue::{Pushed, RunQueue};
 use super::registry::Registry;
+use super::roll_call::Waiting;
 use super::shared::{Counters, Departed, Remote, Shared, TRIM_BATCH};
 use super::usage::Sampler;
 use crate::abort::AbortOnUnwind;
@@ -199,8 +201,16 @@ impl Hub {
     }
 
     fn take_from_outside(&self) -> Option<Runnable> {
-        let fetched = self.queue.fetch(&self.remote().inbox);
-        fetched.or_else(|| self.queue.fetch(&self.shared.injector))
+        let fetched = self
+            .fetch(&self.remote().inbox)
+            .or_else(|| self.fetch(&self.shared.injector));
+        fetched.and_then(|()| self.queue.pop())
+    }
+
+    fn fetch(&self, injector: &Injector<Runnable>) -> Option<()> {
+        self.queue
+            .fetch(injector)
+            .map(|pushed| self.notify_of(pushed))
     }
 
     /// Takes half of what another hub has queued.
@@ -244,11 +254,8 @@ impl Hub {
     #[cold]
     fn look_around(&self) {
         self.attend();
-        for source in [&self.remote().inbox, &self.shared.injector] {
-            if let Some(runnable) = self.queue.fetch(source) {
-                self.push_back(runnable);
-            }
-        }
+        self.fetch(&self.remote().inbox);
+        self.fetch(&self.shared.injector);
         self.expire_timers();
         if self.shared.reactor.registered() > 0 {
             let mut wakes = self.wakes.take();
@@ -269,10 +276,21 @@ impl Hub {
     /// Does what others have asked of this hub.
     fn attend(&self) {
         self.welcome_home();
+        if self.remote().roll_call.is_wanted() {
+            self.answer_roll_call();
+        }
         if self.shared.is_ending() && !self.ending.replace(true) && cfg!(panic = "unwind") {
             // Without unwinding a greenlet cannot be ended; then the hub just stops.
             self.registry.for_each(GreenletCell::cancel);
         }
+    }
+
+    #[cold]
+    fn answer_roll_call(&self) {
+        let mut greenlets = Vec::new();
+        self.registry
+            .for_each(|greenlet| greenlets.push(Waiting::of(greenlet.cell())));
+        self.remote().roll_call.answer(greenlets);
     }
 
     /// Takes greenlets that have ended elsewhere out of the registry.
@@ -323,14 +341,17 @@ impl Hub {
             let timeout = timeout.map(Duration::from_nanos);
             self.counters().sleeps.increment();
             let bed = &self.remote().bed;
-            self.has_polled
-                .set(bed.sleep(&shared.reactor, timeout, &mut wakes));
-            self.searching.set(shared.idle.retract_sleep(self.index));
-            wakes.wake_all();
-            self.wakes.replace(wakes);
+            // Only `found_work` takes it back: an earlier poll may not have found anything to run.
+            if bed.sleep(&shared.reactor, timeout, &mut wakes) {
+                self.has_polled.set(true);
+            }
+            monitor::hub_woke();
             if deadline.is_some() {
                 self.trim(Trimmer::Idle);
             }
+            self.searching.set(shared.idle.retract_sleep(self.index));
+            wakes.wake_all();
+            self.wakes.replace(wakes);
         } else {
             self.searching.set(shared.idle.retract_sleep(self.index));
         }
@@ -346,6 +367,7 @@ impl Hub {
                 .hubs
                 .iter()
                 .any(|remote| !remote.stealer.is_empty())
+            || self.remote().roll_call.is_asked()
             || self.shared.is_over()
     }
 
@@ -374,6 +396,16 @@ impl Hub {
     #[inline]
     pub(super) fn push_back(&self, runnable: Runnable) {
         self.notify_of(self.queue.push_back(runnable));
+    }
+
+    /// Queues a greenlet that has yielded. Others need not be told: there is as much to run as before,
+    /// unless what runs now instead is in the next slot, where nobody could have stolen it.
+    #[inline]
+    pub(super) fn push_yielded(&self, runnable: Runnable) {
+        let pushed = self.queue.push_back(runnable);
+        if self.queue.has_next() {
+            self.notify_of(pushed);
+        }
     }
 
     /// Queues a greenlet that the running one has woken, to be run next.

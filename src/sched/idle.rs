@@ -176,6 +176,12 @@ impl Bed {
         self.state.load(Acquire) == POLLING
     }
 
+    /// Whether the hub sleeps and nobody has notified it.
+    pub(super) fn is_asleep(&self) -> bool {
+        // Relaxed: see the fences in `monitor`.
+        [POLLING, SLEEPING].contains(&self.state.load(Relaxed))
+    }
+
     /// Ends the hub's sleep, the present or the next one.
     pub(super) fn notify(&self, reactor: &Reactor) {
         // SeqCst: pairs with the Acquire exchanges in `sleep`, and keeps its place behind the

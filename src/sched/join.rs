@@ -4,6 +4,7 @@ use std::cell::UnsafeCell;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
+use super::cell::Id;
 use super::park;
 use crate::reason::WaitReason;
 use crate::waker::{Outcome, Waker};
@@ -45,13 +46,14 @@ impl JoinSlot {
         self.state.load(Acquire) & ENDED != 0
     }
 
-    /// Waits until the greenlet has ended: `Woken`; or until the waiting one is cancelled, unless
-    /// `shielded`.
+    /// Waits until the greenlet, whose number is `of`, has ended: `Woken`; or until the waiting one
+    /// is cancelled, unless `shielded`.
     ///
     /// # Safety
     ///
     /// Only one at a time waits.
-    pub(crate) unsafe fn wait(&self, shielded: bool) -> Outcome {
+    pub(crate) unsafe fn wait(&self, of: Id, shielded: bool) -> Outcome {
+        let wait = WaitReason::Join.on(of.number());
         while !self.has_ended() {
             let commit = |waker| {
                 // SAFETY: `WAITING` is not set, so the slot is the waiting one's.
@@ -64,9 +66,9 @@ impl JoinSlot {
                 }
             };
             let outcome = if shielded {
-                park::park_shielded(WaitReason::Join, None, commit)
+                park::park_shielded(wait, None, commit)
             } else {
-                park::park(WaitReason::Join, None, commit)
+                park::park(wait, None, commit)
             };
             if outcome == Outcome::Cancelled {
                 self.withdraw();

@@ -8,6 +8,7 @@ use super::current;
 use super::greenlet_cell::{GreenletCell, GreenletCoroutine, GreenletYielder, hub_number};
 use super::ground::GreenletGround;
 use super::hub::Hub;
+use super::inspect;
 use super::shared::Departed;
 use crate::abort::AbortOnUnwind;
 use crate::error::Cancelled;
@@ -36,6 +37,7 @@ impl Hub {
             self.note_usage(greenlet, &mut ground);
         }
         self.keep(ground);
+        inspect::await_inspection(cell);
         greenlet.join.end();
         // SAFETY: set when it was started.
         let home = usize::from(unsafe { (*greenlet.run.get()).home });

@@ -1,4 +1,5 @@
-//! Layer 4: the scheduler. `README.md` beside this file has the protocols: park, idle, steal.
+//! Layer 4: the scheduler. `README.md` beside this file has the protocols: park, join, idle, steal,
+//! monitor, deadlock.
 //!
 //! | file | noun |
 //! |---|---|
@@ -13,23 +14,33 @@
 //! | `queue`, `idle` | what a hub runs, and when it sleeps |
 //! | `shared` | what hubs share |
 //! | `registry` | all greenlets that have started |
+//! | `monitor`, `inspect` | the thread that watches hubs, and how it looks at a greenlet |
+//! | `blocked` | the report of a hub that is stuck |
+//! | `deadlock`, `roll_call` | finding greenlets that nothing can wake, and asking them why |
+//! | `coarse_clock` | the time, about |
 //! | `ground` | a stack with its thread-locals |
 //! | `usage` | how much stack greenlets use, sampled |
 //! | `overflow` | the report of a stack overflow |
 
+mod blocked;
 mod body;
 mod cell;
+mod coarse_clock;
 mod current;
+mod deadlock;
 mod greenlet_cell;
 mod ground;
 mod hub;
 mod idle;
+mod inspect;
 mod join;
 mod life;
+mod monitor;
 mod overflow;
 mod park;
 mod queue;
 mod registry;
+mod roll_call;
 mod schedule;
 mod shared;
 mod spawn;
@@ -38,18 +49,22 @@ mod thread_cell;
 mod usage;
 mod worker;
 
+pub use blocked::{BlockedActivity, BlockedHub, BlockingGreenlet};
 pub use cell::Id;
+pub use deadlock::{Deadlock, WaitingGreenlet};
 pub use shared::Stats;
 pub use usage::StackUsage;
 
 pub(crate) use cell::CellRef;
 pub(crate) use current::{cell as current_cell, was_forked};
+pub(crate) use deadlock::Main;
 pub(crate) use greenlet_cell::SpawnOptions;
 pub(crate) use ground::GreenletGround;
+pub(crate) use monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked};
 pub(crate) use park::{on_thread_stack, park, park_shielded, unwind_cancelled, yield_now};
 pub(crate) use shared::{Shared, slot_size, support};
 pub(crate) use spawn::{Spawned, spawn};
-pub(crate) use worker::start;
+pub(crate) use worker::{end, start};
 
 use std::sync::Arc;
 

@@ -41,7 +41,7 @@ unsafe extern "C" fn handle(
         // its guard page just now.
         let cell = unsafe { found.owner.cast::<GreenletCell>().as_ref() };
         // SAFETY: with SA_SIGINFO the third argument is a context.
-        let registers = arch::fault_registers(unsafe { &*context.cast() });
+        let registers = arch::registers(unsafe { &*context.cast() });
         report(cell, found.slot_size, registers);
         std::process::abort();
     }
@@ -54,7 +54,7 @@ unsafe extern "C" fn handle(
     }
 }
 
-fn report(cell: Option<&GreenletCell>, size: usize, registers: arch::FaultRegisters) {
+fn report(cell: Option<&GreenletCell>, size: usize, registers: arch::Registers) {
     let mut text = Text {
         bytes: [0; 1024],
         length: 0,

@@ -3,11 +3,13 @@
 use std::cell::UnsafeCell;
 use std::ptr::NonNull;
 
+use super::coarse_clock;
 use super::current;
 use super::greenlet_cell::{GreenletCell, Run};
 use super::thread_cell;
 use crate::error::Cancelled;
-use crate::reason::WaitReason;
+use crate::reason::Wait;
+use crate::sys::clock;
 use crate::waker::{Outcome, Waker};
 
 /// What a greenlet tells its hub when it leaves the CPU.
@@ -57,38 +59,38 @@ impl Parking {
 /// Inside `on_thread_stack`.
 #[inline]
 pub(crate) fn park(
-    reason: WaitReason,
+    wait: impl Into<Wait>,
     deadline: Option<u64>,
     commit: impl FnOnce(Waker),
 ) -> Outcome {
-    park_with(reason, deadline, false, commit)
+    park_with(wait.into(), deadline, false, commit)
 }
 
 /// [`park`] that cannot be cancelled: the caller has lent its stack to somebody.
 pub(crate) fn park_shielded(
-    reason: WaitReason,
+    wait: impl Into<Wait>,
     deadline: Option<u64>,
     commit: impl FnOnce(Waker),
 ) -> Outcome {
-    park_with(reason, deadline, true, commit)
+    park_with(wait.into(), deadline, true, commit)
 }
 
 #[inline]
 fn park_with<C: FnOnce(Waker)>(
-    reason: WaitReason,
+    wait: Wait,
     deadline: Option<u64>,
     shielded: bool,
     commit: C,
 ) -> Outcome {
     match current::get().greenlet() {
-        Some(cell) => park_greenlet(cell, reason, deadline, shielded, commit),
-        None => park_thread(reason, deadline, commit),
+        Some(cell) => park_greenlet(cell, wait, deadline, shielded, commit),
+        None => park_thread(wait, deadline, commit),
     }
 }
 
 fn park_greenlet<C: FnOnce(Waker)>(
     cell: &GreenletCell,
-    reason: WaitReason,
+    wait: Wait,
     deadline: Option<u64>,
     shielded: bool,
     commit: C,
@@ -101,10 +103,10 @@ fn park_greenlet<C: FnOnce(Waker)>(
         commit: NonNull::from(&commit).cast(),
         run: run_commit::<C>,
     };
-    cell.cell().waits_for().set(Some(reason));
+    cell.cell().waits_for().begin(wait, coarse_clock::now());
     // SAFETY: `cell` is the running greenlet.
     let run = unsafe { switch_out(cell, Handoff::Park(parking)) };
-    cell.cell().waits_for().set(None);
+    cell.cell().waits_for().end();
     let outcome = cell.header().outcome();
     if deadline.is_some() {
         forget_timer(cell, run, outcome);
@@ -156,12 +158,12 @@ unsafe fn switch_out(cell: &GreenletCell, handoff: Handoff) -> *mut Run {
     run
 }
 
-fn park_thread(reason: WaitReason, deadline: Option<u64>, commit: impl FnOnce(Waker)) -> Outcome {
+fn park_thread(wait: Wait, deadline: Option<u64>, commit: impl FnOnce(Waker)) -> Outcome {
     let cell = current::thread();
-    cell.waits_for().set(Some(reason));
+    cell.waits_for().begin(wait, clock::now());
     // SAFETY: `current::thread` answers with this thread's cell.
     let outcome = unsafe { thread_cell::park(&cell, deadline, commit) };
-    cell.waits_for().set(None);
+    cell.waits_for().end();
     outcome
 }
 
@@ -199,6 +201,21 @@ pub(super) fn yield_if_possible() {
 fn must_finish(cell: &GreenletCell) -> bool {
     // SAFETY: the greenlet runs, so its `run` is its own.
     std::thread::panicking() || unsafe { (*cell.run.get()).closing }
+}
+
+/// Runs `f`, whose waits are not cancelled: nobody could catch what they would unwind with.
+pub(super) fn shielded<R>(f: impl FnOnce() -> R) -> R {
+    let Some(cell) = current::get().greenlet() else {
+        return f();
+    };
+    let run = cell.run.get();
+    // SAFETY: the greenlet runs, before `f` and after, so its `run` is its own; `f` does not unwind.
+    unsafe {
+        let before = std::mem::replace(&mut (*run).closing, true);
+        let result = f();
+        (*run).closing = before;
+        result
+    }
 }
 
 /// Ends the greenlet by unwinding it, without a panic message: it was cancelled.

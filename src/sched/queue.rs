@@ -3,10 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use crossbeam_deque::{Injector, Stealer, Worker};
 
-use super::greenlet_cell::Runnable;
+use super::greenlet_cell::{GreenletCell, Runnable};
 
 /// So many times in a row the next slot may go first; then the others have their turn.
 const NEXT_STREAK: u32 = 8;
@@ -18,9 +22,9 @@ const FETCH: usize = 32;
 ///
 /// Used by the hub's thread only, by the hub and by the greenlets that run on it.
 pub(super) struct RunQueue {
-    /// Woken by the greenlet that runs now: its partner, most likely, with warm caches. Nobody
-    /// can steal it.
-    next: Cell<Option<Runnable>>,
+    /// Woken by the greenlet that runs now: its partner, most likely, with warm caches. Hubs do
+    /// not steal it; the monitor takes it if that greenlet blocks the hub.
+    next: Arc<NextSlot>,
     /// How often in a row `next` was taken.
     streak: Cell<u32>,
     /// First in, first out; others steal from it.
@@ -34,17 +38,17 @@ pub(super) struct RunQueue {
 }
 
 /// Whether there is something new that other hubs could steal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Pushed {
-    Stealable,
     Private,
+    Stealable,
 }
 
 impl RunQueue {
     /// `alone`: there is no other hub.
     pub(super) fn new(alone: bool) -> Self {
         Self {
-            next: Cell::new(None),
+            next: Arc::default(),
             streak: Cell::new(0),
             stealable: Worker::new_fifo(),
             private: RefCell::default(),
@@ -53,33 +57,33 @@ impl RunQueue {
         }
     }
 
-    pub(super) fn stealer(&self) -> Stealer<Runnable> {
-        self.stealable.stealer()
+    pub(super) fn stealer(&self) -> QueueStealer {
+        QueueStealer {
+            stealable: self.stealable.stealer(),
+            next: self.next.clone(),
+        }
     }
 
     /// Takes half of another hub's queue: the first one to be run, the others into this queue.
-    pub(super) fn rob(&self, victim: &Stealer<Runnable>) -> Option<Runnable> {
+    pub(super) fn rob(&self, victim: &QueueStealer) -> Option<Runnable> {
         loop {
-            let stolen = victim.steal_batch_and_pop(&self.stealable);
+            let stolen = victim.stealable.steal_batch_and_pop(&self.stealable);
             if !stolen.is_retry() {
                 return stolen.success();
             }
         }
     }
 
-    /// Takes some of what an injector has: the first one to be run, the others into this queue.
-    pub(super) fn fetch(&self, injector: &Injector<Runnable>) -> Option<Runnable> {
+    /// Takes some of what an injector has to the end of the queue. `None` if it has nothing.
+    ///
+    /// On its way from one to the other nobody sees a greenlet. So whoever looked for work
+    /// meanwhile, and found none, is to be notified.
+    pub(super) fn fetch(&self, injector: &Injector<Runnable>) -> Option<Pushed> {
         // Pinned greenlets may be among them, which nobody else may take.
-        let first = take_one(injector)?;
-        let mut private = self.private.borrow_mut();
-        for runnable in std::iter::from_fn(|| take_one(injector)).take(FETCH - 1) {
-            if self.alone || runnable.cell().pinned().is_some() {
-                private.push_back(runnable);
-            } else {
-                self.stealable.push(runnable);
-            }
-        }
-        Some(first)
+        std::iter::from_fn(|| take_one(injector))
+            .take(FETCH)
+            .map(|runnable| self.push_back(runnable))
+            .max()
     }
 
     /// At the end of the queue.
@@ -99,7 +103,7 @@ impl RunQueue {
         if self.streak.get() >= NEXT_STREAK {
             return self.push_back(runnable);
         }
-        match self.next.replace(Some(runnable)) {
+        match self.next.replace(runnable) {
             Some(before) => self.push_back(before),
             None => Pushed::Private,
         }
@@ -126,11 +130,79 @@ impl RunQueue {
         private.pop_front()
     }
 
+    /// Whether the next slot is filled.
+    #[inline]
+    pub(super) fn has_next(&self) -> bool {
+        !self.next.is_empty()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        let next = self.next.take();
-        let has_next = next.is_some();
-        self.next.set(next);
-        !has_next && self.stealable.is_empty() && self.private.borrow().is_empty()
+        self.next.is_empty() && self.stealable.is_empty() && self.private.borrow().is_empty()
+    }
+}
+
+/// What others may take from a hub's queue.
+#[derive(Debug)]
+pub(super) struct QueueStealer {
+    stealable: Stealer<Runnable>,
+    next: Arc<NextSlot>,
+}
+
+impl QueueStealer {
+    /// Whether there is nothing that other hubs steal.
+    pub(super) fn is_empty(&self) -> bool {
+        self.stealable.is_empty()
+    }
+
+    /// Takes one greenlet, the next slot's first, from a hub that is blocked.
+    pub(super) fn take_any(&self) -> Option<Runnable> {
+        self.next.take().or_else(|| {
+            loop {
+                let stolen = self.stealable.steal();
+                if !stolen.is_retry() {
+                    return stolen.success();
+                }
+            }
+        })
+    }
+}
+
+/// A place for one greenlet. Only its hub fills it; anybody may empty it.
+#[derive(Debug, Default)]
+struct NextSlot(AtomicPtr<GreenletCell>);
+
+impl NextSlot {
+    /// By its hub only. Answers who was there.
+    #[inline]
+    fn replace(&self, runnable: Runnable) -> Option<Runnable> {
+        let cell = runnable.into_cell().as_ptr();
+        if self.0.load(Relaxed).is_null() {
+            // Nobody else fills it, so it stays empty up to here. Release: pairs with the Acquire
+            // in `take`.
+            self.0.store(cell, Release);
+            return None;
+        }
+        // AcqRel: as above, and as in `take`.
+        Self::runnable(self.0.swap(cell, AcqRel))
+    }
+
+    #[inline]
+    fn take(&self) -> Option<Runnable> {
+        if self.is_empty() {
+            return None;
+        }
+        // Acquire: pairs with the Release in `replace`.
+        Self::runnable(self.0.swap(ptr::null_mut(), Acquire))
+    }
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.0.load(Relaxed).is_null()
+    }
+
+    fn runnable(cell: *mut GreenletCell) -> Option<Runnable> {
+        // SAFETY: it came from a `Runnable` in `replace`, and was swapped out once.
+        NonNull::new(cell).map(|cell| unsafe { Runnable::new(cell) })
     }
 }
 

@@ -4,15 +4,19 @@ use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64};
 use std::thread;
 
-use crossbeam_deque::{Injector, Stealer};
+use crossbeam_deque::Injector;
 
 use super::current;
+use super::deadlock::Mains;
 use super::greenlet_cell::{GreenletCell, Runnable};
 use super::ground::{self, GreenletGround};
 use super::idle::{Bed, Idle};
+use super::monitor::{HubWatch, MonitorOptions};
+use super::queue::QueueStealer;
+use super::roll_call::RollCall;
 use super::usage::{StackUsage, Usage};
 use crate::arch;
 use crate::error::ThreadLocalsError;
@@ -45,6 +49,12 @@ pub(crate) struct Shared {
     /// Greenlets spawned from outside.
     injected: AtomicU64,
     peak: AtomicU64,
+    /// What the monitor does about hubs that are blocked.
+    pub(super) monitor: MonitorOptions,
+    /// Times that the monitor found a hub blocked. Written by the monitor.
+    pub(super) blocked: AtomicU64,
+    /// The greenlets that callers of `Runtime::run` wait for.
+    pub(super) mains: Mains,
     /// The runtime is being dropped.
     pub(super) ending: AtomicBool,
 }
@@ -52,7 +62,7 @@ pub(crate) struct Shared {
 /// The part of a hub that others use.
 #[derive(Debug)]
 pub(super) struct Remote {
-    pub(super) stealer: Stealer<Runnable>,
+    pub(super) stealer: QueueStealer,
     /// Greenlets pinned to this hub that were woken or spawned elsewhere.
     pub(super) inbox: Injector<Runnable>,
     pub(super) bed: Bed,
@@ -63,6 +73,14 @@ pub(super) struct Remote {
     /// The greenlet whose park this hub is committing; null otherwise. The hub writes it, who
     /// cancels reads it.
     pub(super) committing: AtomicPtr<GreenletCell>,
+    /// The greenlet that runs on this hub; null in between. The hub writes it, the monitor reads it.
+    pub(super) running: AtomicPtr<GreenletCell>,
+    /// The kernel's number of the worker; 0 before it has started. Written once, by the worker.
+    pub(super) task: AtomicI32,
+    /// What the monitor wants this hub to answer; see [`RollCall`].
+    pub(super) roll_call: RollCall,
+    /// The monitor's own.
+    pub(super) watch: Mutex<HubWatch>,
     pub(super) counters: Counters,
 }
 
@@ -120,6 +138,9 @@ pub struct Stats {
     pub steals: u64,
     /// Times that a hub slept because there was nothing to do.
     pub sleeps: u64,
+    /// Times that a greenlet kept its hub from running others for longer than
+    /// [`blocked_after`](crate::RuntimeBuilder::blocked_after).
+    pub blocked: u64,
     /// Descriptors that the reactor watches.
     pub descriptors: u64,
     /// Threads of the blocking pool, which is the process's.
@@ -132,9 +153,10 @@ pub struct Stats {
 
 impl Shared {
     pub(super) fn new(
-        stealers: Vec<Stealer<Runnable>>,
+        stealers: Vec<QueueStealer>,
         slot_size: usize,
         support: Option<&'static Support>,
+        monitor: MonitorOptions,
     ) -> io::Result<Self> {
         let now = clock::now();
         let hubs: Box<[Remote]> = stealers
@@ -152,6 +174,9 @@ impl Shared {
             usage: Usage::new(),
             injected: AtomicU64::new(0),
             peak: AtomicU64::new(0),
+            monitor,
+            blocked: AtomicU64::new(0),
+            mains: Mains::default(),
             ending: AtomicBool::new(false),
         })
     }
@@ -305,6 +330,7 @@ impl Shared {
             parks: sum(|counters| &counters.parks),
             steals: sum(|counters| &counters.steals),
             sleeps: sum(|counters| &counters.sleeps),
+            blocked: self.blocked.load(Relaxed),
             descriptors: self.reactor.registered() as u64,
             ..Stats::default()
         }
@@ -323,7 +349,7 @@ impl Shared {
 }
 
 impl Remote {
-    fn new(stealer: Stealer<Runnable>, now: u64) -> Self {
+    fn new(stealer: QueueStealer, now: u64) -> Self {
         Self {
             stealer,
             inbox: Injector::new(),
@@ -331,6 +357,10 @@ impl Remote {
             timers: Mutex::new(Wheel::new(now)),
             departed: Injector::new(),
             committing: AtomicPtr::new(ptr::null_mut()),
+            running: AtomicPtr::new(ptr::null_mut()),
+            task: AtomicI32::new(0),
+            roll_call: RollCall::new(),
+            watch: Mutex::default(),
             counters: Counters::default(),
         }
     }

@@ -11,6 +11,7 @@ use super::cell::{CellRef, Id};
 use super::current;
 use super::greenlet_cell::{GreenletCell, Runnable, SpawnOptions};
 use super::join::JoinSlot;
+use super::park;
 use super::shared::Shared;
 use crate::waker::Outcome;
 
@@ -83,7 +84,8 @@ impl<T> Spawned<T> {
     /// cannot be with `shielded`; then the greenlet is detached.
     pub(crate) fn join(self, shielded: bool) -> Option<thread::Result<T>> {
         // SAFETY: `self` is the only handle, and waits once at a time.
-        if unsafe { self.join_slot().wait(shielded) } == Outcome::Cancelled {
+        let outcome = unsafe { self.join_slot().wait(self.cell.id(), shielded) };
+        if outcome == Outcome::Cancelled {
             return None;
         }
         // SAFETY: ended; the result belongs to the handle, and is a `T`.
@@ -99,8 +101,10 @@ impl<T> Spawned<T> {
 impl<T> Drop for Spawned<T> {
     fn drop(&mut self) {
         if self.join_slot().detach() {
-            // SAFETY: ended, and `detach` has made the result ours.
-            unsafe { (self.greenlet().as_ref().body.drop_result)(self.greenlet()) };
+            // SAFETY: ended, and `detach` has made the result ours. It does not unwind: it aborts.
+            park::shielded(|| unsafe {
+                (self.greenlet().as_ref().body.drop_result)(self.greenlet());
+            });
         }
     }
 }

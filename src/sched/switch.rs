@@ -25,14 +25,18 @@ impl Hub {
         if unsafe { (*run).coroutine.is_none() } && !self.start(cell) {
             return;
         }
-        self.counters().switches.increment();
+        let remote = self.remote();
+        remote.counters.switches.increment();
         self.grant_io();
+        // Relaxed, here and below: see `inspect`, whose barrier does for both.
+        remote.running.store(cell.as_ptr(), Relaxed);
         // SAFETY: as above; it is started.
-        match unsafe { self.resume(cell, run) } {
+        let result = unsafe { self.resume(cell, run) };
+        remote.running.store(ptr::null_mut(), Relaxed);
+        match result {
             CoroutineResult::Yield(Handoff::Yield) => {
-                // SAFETY: it is off the CPU, alive, and this hub has the right to run it. No hub
-                // is notified: there is as much to run as before.
-                self.queue.push_back(unsafe { Runnable::new(cell) });
+                // SAFETY: it is off the CPU, alive, and this hub has the right to run it.
+                self.push_yielded(unsafe { Runnable::new(cell) });
             }
             CoroutineResult::Yield(Handoff::Park(parking)) => self.park(cell, parking),
             CoroutineResult::Return(()) => self.finish(cell),
@@ -88,8 +92,9 @@ impl Hub {
     fn park(&self, cell: NonNull<GreenletCell>, parking: Parking) {
         self.counters().parks.increment();
         let committing = &self.remote().committing;
-        // Relaxed: `begin_park` publishes it.
-        committing.store(cell.as_ptr(), Relaxed);
+        // Release: who reads this note instead of an earlier one sees that commit's end all the same.
+        // For this one `begin_park` publishes it.
+        committing.store(cell.as_ptr(), Release);
         self.begin_park(cell, parking);
         // Release: pairs with the Acquire in `await_commit`: who cancels waits for the commit.
         committing.store(ptr::null_mut(), Release);

@@ -2,8 +2,8 @@
 
 use std::panic::Location;
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use super::cell::{Cell, CellRef, Id};
@@ -16,8 +16,33 @@ static TABLE: WakeTable = WakeTable { schedule, free };
 struct ThreadCell {
     /// Must be the first field: a pointer to it is a pointer to all.
     cell: Cell,
-    /// 1 once the present park was ended.
-    ended: AtomicU32,
+    /// [`WAITING`] and so on, of the present park.
+    state: AtomicU32,
+}
+
+/// The park goes on.
+const WAITING: u32 = 0;
+/// It was ended.
+const ENDED: u32 = 1;
+/// It goes on, has no deadline, and is counted in [`BLOCKED`].
+const COUNTED: u32 = 2;
+
+/// How many threads wait here without a deadline, in the low half, and how often that has changed.
+///
+/// Who ends such a wait takes the thread out, so it is never counted while it runs on.
+static BLOCKED: AtomicU64 = AtomicU64::new(0);
+
+/// Threads that only somebody else's wake can make go on, and how often that number has changed.
+pub(super) fn blocked() -> (usize, u32) {
+    // SeqCst: the deadlock detector's snapshots are in one order with the changes.
+    let blocked = BLOCKED.load(SeqCst);
+    (blocked as u32 as usize, (blocked >> 32) as u32)
+}
+
+fn count_blocked(by: i32) {
+    let change = 1 << 32;
+    let difference = i64::from(by).wrapping_add(change) as u64;
+    BLOCKED.fetch_add(difference, SeqCst);
 }
 
 /// A cell for the calling thread.
@@ -27,7 +52,7 @@ pub(super) fn allocate() -> CellRef {
     let cell = Cell::new(Header::new(&TABLE, 1), id, name, Location::caller());
     let thread = Box::new(ThreadCell {
         cell,
-        ended: AtomicU32::new(0),
+        state: AtomicU32::new(WAITING),
     });
     // SAFETY: one reference, which is given up here.
     unsafe { CellRef::from_owned(NonNull::from(Box::leak(thread)).cast()) }
@@ -45,7 +70,7 @@ pub(super) unsafe fn park(
 ) -> Outcome {
     // SAFETY: all cells of `allocate` are the first field of a `ThreadCell`.
     let thread = unsafe { cell.as_ptr().cast::<ThreadCell>().as_ref() };
-    thread.ended.store(0, Relaxed);
+    thread.state.store(WAITING, Relaxed);
     // SAFETY: alive, by the caller's reference; and this thread's own (caller).
     let waker = match unsafe { Header::begin_park(cell.as_ptr().cast(), false) } {
         Ok(waker) => waker,
@@ -54,28 +79,48 @@ pub(super) unsafe fn park(
     let generation = cell.header().generation();
     let own = waker.clone();
     commit(waker);
+    let waiting = match deadline {
+        None => thread.count(),
+        Some(_) => WAITING,
+    };
     loop {
-        // Acquire: pairs with the Release in `schedule`.
-        if thread.ended.load(Acquire) == 1 {
+        // Acquire: pairs with the AcqRel in `schedule`.
+        if thread.state.load(Acquire) == ENDED {
             debug_assert!(cell.header().is_answered(generation));
             return cell.header().outcome();
         }
         let timeout = deadline.map(|deadline| deadline.saturating_sub(clock::now()));
         if timeout == Some(0) {
-            // Loses against a wake that came just now: then `ended` is, or becomes, 1.
+            // Loses against a wake that came just now: then the state is, or becomes, `ENDED`.
             own.clone().expire();
         }
-        futex::wait(&thread.ended, 0, timeout.map(Duration::from_nanos));
+        futex::wait(&thread.state, waiting, timeout.map(Duration::from_nanos));
+    }
+}
+
+impl ThreadCell {
+    /// Counts this thread as blocked, unless its park is over. Answers the state that it waits in.
+    fn count(&self) -> u32 {
+        count_blocked(1);
+        let counted = self
+            .state
+            .compare_exchange(WAITING, COUNTED, Relaxed, Relaxed);
+        if counted.is_err() {
+            count_blocked(-1);
+        }
+        COUNTED
     }
 }
 
 /// See [`WakeTable::schedule`].
 unsafe fn schedule(header: NonNull<Header>) {
     // SAFETY: all cells with this table are `ThreadCell`s, and it is alive (caller).
-    let ended = unsafe { &raw const (*header.cast::<ThreadCell>().as_ptr()).ended };
-    // SAFETY: as above. Release: pairs with the Acquire in `park`.
-    unsafe { (*ended).store(1, Release) };
-    futex::wake_one(ended);
+    let state = unsafe { &raw const (*header.cast::<ThreadCell>().as_ptr()).state };
+    // SAFETY: as above. AcqRel: pairs with the Acquire in `park`.
+    if unsafe { (*state).swap(ENDED, AcqRel) } == COUNTED {
+        count_blocked(-1);
+    }
+    futex::wake_one(state);
 }
 
 /// See [`WakeTable::free`].

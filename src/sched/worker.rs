@@ -3,17 +3,17 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
 
-use crossbeam_deque::Stealer;
-
-use super::greenlet_cell::Runnable;
 use super::hub::Hub;
+use super::monitor::{self, MonitorOptions};
 use super::overflow;
 use super::queue::RunQueue;
 use super::shared::Shared;
 use crate::sys::alternate_stack::AlternateStack;
 use crate::sys::os_thread;
+use crate::sys::task::TaskId;
 use crate::tls::Support;
 
 /// Starts a runtime: one worker a hub.
@@ -23,10 +23,11 @@ pub(crate) fn start(
     hubs: usize,
     slot_size: usize,
     support: Option<&'static Support>,
+    monitor: MonitorOptions,
 ) -> io::Result<(Arc<Shared>, Vec<JoinHandle<()>>)> {
     let queues: Vec<RunQueue> = (0..hubs).map(|_| RunQueue::new(hubs == 1)).collect();
-    let stealers: Vec<Stealer<Runnable>> = queues.iter().map(RunQueue::stealer).collect();
-    let shared = Arc::new(Shared::new(stealers, slot_size, support)?);
+    let stealers = queues.iter().map(RunQueue::stealer).collect();
+    let shared = Arc::new(Shared::new(stealers, slot_size, support, monitor)?);
     overflow::install()?;
     if let Some(support) = support {
         // SAFETY: called on the thread that builds the runtime.
@@ -37,13 +38,26 @@ pub(crate) fn start(
         match start_one(index, queue, shared.clone()) {
             Ok(worker) => workers.push(worker),
             Err(error) => {
-                shared.end();
-                workers.into_iter().for_each(|worker| drop(worker.join()));
+                end(&shared, workers);
                 return Err(error);
             }
         }
     }
+    if let Err(error) = monitor::watch(&shared) {
+        end(&shared, workers);
+        return Err(error);
+    }
     Ok((shared, workers))
+}
+
+/// Ends a runtime, and returns when its workers are gone.
+pub(crate) fn end(shared: &Arc<Shared>, workers: Vec<JoinHandle<()>>) {
+    shared.end();
+    for worker in workers {
+        // A worker does not panic: it aborts.
+        let _ = worker.join();
+    }
+    monitor::unwatch(shared);
 }
 
 fn start_one(index: usize, queue: RunQueue, shared: Arc<Shared>) -> io::Result<JoinHandle<()>> {
@@ -56,6 +70,9 @@ fn start_one(index: usize, queue: RunQueue, shared: Arc<Shared>) -> io::Result<J
             }
             let _stack = AlternateStack::ensure();
             os_thread::set_timer_slack(1);
+            shared.hubs[index]
+                .task
+                .store(TaskId::current().as_raw(), Relaxed);
             let hub = Hub::new(index, shared, queue, stack_bounds());
             hub.run();
         })

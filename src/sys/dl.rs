@@ -38,6 +38,64 @@ pub(crate) fn file_of(address: usize) -> Option<String> {
     Some(name.to_string_lossy().into_owned())
 }
 
+/// The exported symbol that `address` lies in, as the module has it: the nearest one below, so where
+/// a module keeps symbols back it may be that of a neighbour.
+///
+/// Waits for a `dlopen` or `dlclose` that is under way on another thread.
+pub(crate) fn exported_symbol(address: usize) -> Option<String> {
+    // SAFETY: all zero is a valid Dl_info; `dladdr` fills it, whatever the address is.
+    let info = unsafe {
+        let mut info: libc::Dl_info = std::mem::zeroed();
+        let found = libc::dladdr(ptr::without_provenance(address), &mut info);
+        (found != 0 && !info.dli_sname.is_null()).then_some(info)
+    }?;
+    // SAFETY: the loader keeps the name as long as the module is loaded; it is copied at once.
+    let name = unsafe { CStr::from_ptr(info.dli_sname) };
+    Some(name.to_string_lossy().into_owned())
+}
+
+/// An address as one of a module's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The module's file, without its folder.
+    pub(crate) module: String,
+    /// The address in the file: what `addr2line` asks for.
+    pub(crate) offset: usize,
+}
+
+/// The place of `address`, if it lies in a loaded module. Does not wait for a `dlopen`.
+pub(crate) fn place_of(address: usize) -> Option<Place> {
+    let mut found = None;
+    for_each_module(|info| {
+        if !covers(info, address) {
+            return ControlFlow::Continue(());
+        }
+        let name = match info.dlpi_name.is_null() {
+            true => c"",
+            // SAFETY: the loader keeps the name as long as the module is loaded.
+            false => unsafe { CStr::from_ptr(info.dlpi_name) },
+        };
+        let offset = address.wrapping_sub(info.dlpi_addr as usize);
+        found = Some((name.to_string_lossy().into_owned(), offset));
+        ControlFlow::Break(())
+    });
+    let (path, offset) = found?;
+    let module = match path.rsplit_once('/') {
+        Some((_, file)) => file.to_owned(),
+        // The program has no name in the list.
+        None if path.is_empty() => program(),
+        None => path,
+    };
+    Some(Place { module, offset })
+}
+
+/// The file that this program was started from, without its folder.
+fn program() -> String {
+    let path = std::env::current_exe().unwrap_or_default();
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
 /// Calls `visit` for the loaded modules, the program first, until it breaks.
 ///
 /// Modules can neither come nor go meanwhile: the loader's list is locked. So `visit` must be

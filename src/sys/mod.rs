@@ -14,6 +14,9 @@ pub(crate) mod fault;
 pub(crate) mod fd;
 pub(crate) mod futex;
 pub(crate) mod heap;
+#[cfg(feature = "stacks")]
+pub(crate) mod held_modules;
+pub(crate) mod membarrier;
 pub(crate) mod memory;
 pub(crate) mod os_thread;
 pub(crate) mod poll;
@@ -24,6 +27,7 @@ pub(crate) mod residence;
 pub(crate) mod signal_action;
 pub(crate) mod socket;
 pub(crate) mod socket_option;
+pub(crate) mod task;
 pub(crate) mod thread;
 pub(crate) mod thread_key;
 pub(crate) mod thread_state;

@@ -1,0 +1,379 @@
+//! The monitor: one thread of the process that watches the hubs of all runtimes.
+//!
+//! While any hub is awake it looks every few milliseconds whether each has switched since the last
+//! look. A hub that has not is *stuck*: its greenlet computes, or waits in the kernel. Then the
+//! monitor reports it, and sees to it that what lies there goes on elsewhere: it takes the next slot,
+//! wakes a hub that steals from the queue, and fires the timers. When all hubs sleep it looks for a
+//! deadlock, and sleeps until one wakes.
+//!
+//! `README.md` has the protocol of its sleep.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::panic::Location;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU32, fence};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
+
+use super::blocked::{BlockedActivity, BlockedHub, BlockingGreenlet};
+use super::coarse_clock;
+use super::deadlock::Detector;
+use super::greenlet_cell::GreenletCell;
+use super::inspect::inspect;
+use super::shared::{Remote, Shared};
+use crate::abort::AbortOnUnwind;
+use crate::lock::Mutex;
+use crate::sys::task::{self, Activity, TaskId};
+use crate::sys::{futex, membarrier};
+use crate::waker::WakeList;
+
+/// A hub that has not switched for so long is stuck, unless the runtime says otherwise.
+pub(crate) const BLOCKED_AFTER: Duration = Duration::from_millis(10);
+
+/// It looks at least so often.
+const LONGEST_PAUSE: Duration = Duration::from_millis(5);
+/// And not more often than this.
+const SHORTEST_PAUSE: Duration = Duration::from_micros(200);
+/// A hub that has waited for a processor, but computed less than this, is not blocked by its
+/// greenlet.
+const LEAST_COMPUTED: u32 = 2;
+
+/// What a runtime wants of the monitor.
+#[derive(Clone)]
+pub(crate) struct MonitorOptions {
+    pub(crate) blocked_after: Duration,
+    pub(crate) on_blocked: OnBlocked,
+    /// Threads of the blocking pool, those of them that are idle, and jobs that wait.
+    pub(crate) blocking_counts: fn() -> (usize, usize, usize),
+}
+
+/// Who is told of a hub that is blocked.
+#[derive(Clone)]
+pub(crate) enum OnBlocked {
+    /// Standard error, once for every place that greenlets are spawned at.
+    Print,
+    Call(Arc<dyn Fn(&BlockedHub) + Send + Sync>),
+}
+
+impl fmt::Debug for MonitorOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MonitorOptions")
+            .field("blocked_after", &self.blocked_after)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for OnBlocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Print => "Print",
+            Self::Call(_) => "Call",
+        })
+    }
+}
+
+static MONITOR: Monitor = Monitor {
+    watched: Mutex::new(Watched {
+        runtimes: Vec::new(),
+        has_thread: false,
+    }),
+    round: Mutex::new(()),
+    state: AtomicU32::new(AWAKE),
+};
+
+/// It looks, or pauses for a short time.
+const AWAKE: u32 = 0;
+/// It sleeps until a hub wakes.
+const ASLEEP: u32 = 1;
+/// It is to look at once.
+const NOTIFIED: u32 = 2;
+
+struct Monitor {
+    watched: Mutex<Watched>,
+    /// Held while the monitor looks, and so keeps runtimes alive.
+    round: Mutex<()>,
+    /// `AWAKE` and `ASLEEP` are written by the monitor, `NOTIFIED` by others.
+    state: AtomicU32,
+}
+
+struct Watched {
+    runtimes: Vec<Weak<Shared>>,
+    /// There is a thread, which ends when there is no runtime.
+    has_thread: bool,
+}
+
+/// Watches a runtime, until [`unwatch`]. Called on an OS thread's thread pointer.
+pub(super) fn watch(shared: &Arc<Shared>) -> io::Result<()> {
+    let mut watched = MONITOR.watched.lock();
+    if !watched.has_thread {
+        // Without it nothing is known of a greenlet that blocks, but that it does.
+        let _ = membarrier::register();
+        thread::Builder::new()
+            .name("greenlet-monitor".into())
+            .spawn(|| MONITOR.run())?;
+        watched.has_thread = true;
+    }
+    watched.runtimes.push(Arc::downgrade(shared));
+    drop(watched);
+    MONITOR.notify();
+    Ok(())
+}
+
+/// The runtime's hubs have ended. The monitor keeps nothing of it alive any more.
+pub(super) fn unwatch(shared: &Arc<Shared>) {
+    let mut watched = MONITOR.watched.lock();
+    let is_another = |runtime: &Weak<Shared>| runtime.as_ptr() != Arc::as_ptr(shared);
+    watched.runtimes.retain(is_another);
+    drop(watched);
+    MONITOR.notify();
+    drop(MONITOR.round.lock());
+}
+
+/// A hub has woken.
+#[inline]
+pub(super) fn hub_woke() {
+    // Pairs with the fence in `fall_asleep`: either we see the monitor sleep, or it sees the hub awake.
+    fence(SeqCst);
+    if MONITOR.state.load(Relaxed) == ASLEEP {
+        // It has not set the clock for a while.
+        coarse_clock::refresh();
+        MONITOR.notify();
+    }
+}
+
+impl Monitor {
+    #[cold]
+    fn notify(&self) {
+        // SeqCst: what the monitor is to see was written before; pairs with the swap in `pause`.
+        if self.state.swap(NOTIFIED, SeqCst) != NOTIFIED {
+            futex::wake_one(&self.state);
+        }
+    }
+
+    fn run(&self) {
+        let guard = AbortOnUnwind::arm("the monitor");
+        let mut detector = Detector::new();
+        let mut begun = coarse_clock::refresh();
+        let mut may_sleep = false;
+        loop {
+            let round = self.round.lock();
+            let Some(runtimes) = self.runtimes() else {
+                break;
+            };
+            let mut reports = Vec::new();
+            let pause = look(&runtimes, begun, &mut reports);
+            let sleeps = may_sleep && self.fall_asleep(&runtimes);
+            let again = sleeps.then(|| detector.look(&runtimes)).flatten();
+            drop(runtimes);
+            drop(round);
+            // With no lock held: they may do whatever they like.
+            reports.iter().for_each(Report::deliver);
+            if sleeps {
+                self.pause(ASLEEP, again);
+                begun = coarse_clock::refresh();
+            } else {
+                self.pause(AWAKE, Some(pause));
+            }
+            // Hubs that wake and sleep all the time do not make the monitor do the same.
+            may_sleep = !sleeps;
+        }
+        guard.disarm();
+    }
+
+    /// The runtimes there are; `None`, and the thread is to end, if there are none.
+    fn runtimes(&self) -> Option<Vec<Arc<Shared>>> {
+        let mut watched = self.watched.lock();
+        watched
+            .runtimes
+            .retain(|runtime| runtime.strong_count() > 0);
+        let runtimes: Vec<_> = watched.runtimes.iter().filter_map(Weak::upgrade).collect();
+        watched.has_thread = !runtimes.is_empty();
+        watched.has_thread.then_some(runtimes)
+    }
+
+    /// Whether all hubs sleep; then the state says that the monitor does, too.
+    fn fall_asleep(&self, runtimes: &[Arc<Shared>]) -> bool {
+        let all_sleep = || {
+            let mut hubs = runtimes.iter().flat_map(|runtime| &runtime.hubs);
+            hubs.all(|remote| remote.bed.is_asleep())
+        };
+        if !all_sleep() || !self.change(AWAKE, ASLEEP) {
+            return false;
+        }
+        // Pairs with the fence in `hub_woke`.
+        fence(SeqCst);
+        all_sleep()
+    }
+
+    /// Waits in this state, unless somebody has notified it since the last pause.
+    fn pause(&self, state: u32, time: Option<Duration>) {
+        let now = self.state.load(Relaxed);
+        if now != NOTIFIED && self.change(now, state) {
+            futex::wait(&self.state, state, time);
+        }
+        // Acquire: pairs with the SeqCst in `notify`.
+        self.state.swap(AWAKE, Acquire);
+    }
+
+    fn change(&self, from: u32, to: u32) -> bool {
+        self.state
+            .compare_exchange(from, to, Relaxed, Relaxed)
+            .is_ok()
+    }
+}
+
+/// What the monitor remembers of a hub.
+#[derive(Debug, Default)]
+pub(super) struct HubWatch {
+    /// Switches and sleeps so far, at the last look.
+    seen: (u64, u64),
+    /// When these numbers were seen first.
+    since: u64,
+    /// When they were seen again, and the worker's processor time then.
+    again: Option<(u64, Duration)>,
+    /// This stop was told to the user.
+    is_reported: bool,
+}
+
+/// A report, and who is told.
+struct Report {
+    listener: OnBlocked,
+    blocked: BlockedHub,
+}
+
+impl Report {
+    fn deliver(&self) {
+        match &self.listener {
+            OnBlocked::Print => print_once(&self.blocked),
+            OnBlocked::Call(hook) => hook(&self.blocked),
+        }
+    }
+}
+
+/// Looks at all hubs. `begun`: when the monitor has slept itself. Answers when to look again.
+fn look(runtimes: &[Arc<Shared>], begun: u64, reports: &mut Vec<Report>) -> Duration {
+    let now = coarse_clock::refresh();
+    let mut pause = LONGEST_PAUSE;
+    for runtime in runtimes {
+        for (index, remote) in runtime.hubs.iter().enumerate() {
+            let mut watch = remote.watch.lock();
+            pause = pause.min(watch.look(runtime, index, begun, now, reports));
+        }
+    }
+    pause
+}
+
+impl HubWatch {
+    /// Looks at a hub. Answers when to look again.
+    fn look(
+        &mut self,
+        runtime: &Arc<Shared>,
+        index: usize,
+        begun: u64,
+        now: u64,
+        reports: &mut Vec<Report>,
+    ) -> Duration {
+        let remote = &runtime.hubs[index];
+        let options = &runtime.monitor;
+        let pause = (options.blocked_after / 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        let counters = &remote.counters;
+        let seen = (counters.switches.get(), counters.sleeps.get());
+        if seen != self.seen || remote.bed.is_asleep() {
+            *self = Self {
+                seen,
+                since: now,
+                ..Self::default()
+            };
+            return pause;
+        }
+        self.since = self.since.max(begun);
+        let task = TaskId::from_raw(remote.task.load(Relaxed));
+        if self.again.is_none() {
+            self.again = task::cpu_time(task).ok().map(|time| (now, time));
+        }
+        let stopped = Duration::from_nanos(now.saturating_sub(self.since));
+        if stopped < options.blocked_after {
+            return pause;
+        }
+        if !self.is_reported
+            && let Some(activity) = self.activity(task, now)
+        {
+            self.is_reported = true;
+            runtime.blocked.fetch_add(1, Relaxed);
+            reports.push(Report {
+                listener: options.on_blocked.clone(),
+                blocked: BlockedHub {
+                    hub: index,
+                    greenlet: inspect(remote, BlockingGreenlet::of),
+                    since: stopped,
+                    activity,
+                },
+            });
+        }
+        pause.min(offer(runtime, remote, now))
+    }
+
+    /// What keeps the hub. `None` if it is only waiting for a processor, or nothing is known.
+    fn activity(&self, task: TaskId, now: u64) -> Option<BlockedActivity> {
+        match task::activity(task).ok()? {
+            Activity::Waiting { syscall, .. } => Some(BlockedActivity::Waiting { syscall }),
+            Activity::Running => {
+                let (then, before) = self.again?;
+                let computed = task::cpu_time(task).ok()?.saturating_sub(before);
+                let passed = Duration::from_nanos(now.saturating_sub(then));
+                (computed * LEAST_COMPUTED >= passed && !passed.is_zero())
+                    .then_some(BlockedActivity::Computing)
+            }
+        }
+    }
+}
+
+/// Gives what waits for a hub that is stuck to the others: all that is not pinned to it. Answers
+/// when there is more to do.
+fn offer(runtime: &Arc<Shared>, remote: &Remote, now: u64) -> Duration {
+    if runtime.hub_count() == 1 {
+        return LONGEST_PAUSE;
+    }
+    while let Some(runnable) = remote.stealer.take_any() {
+        runtime.push(runnable);
+    }
+    let mut wakes = WakeList::new();
+    let mut timers = remote.timers.lock();
+    timers.expire(now, &mut |waker| wakes.push(waker));
+    let next = timers.next_deadline();
+    drop(timers);
+    wakes.expire_all();
+    next.map_or(LONGEST_PAUSE, |deadline| {
+        Duration::from_nanos(deadline.saturating_sub(now)).max(SHORTEST_PAUSE)
+    })
+}
+
+impl BlockingGreenlet {
+    fn of(greenlet: &GreenletCell) -> Self {
+        let cell = greenlet.cell();
+        Self {
+            id: cell.id(),
+            name: cell.name().map(str::to_owned),
+            spawned_at: cell.spawned_at(),
+        }
+    }
+}
+
+/// Writes a report to standard error, unless there was one for the same place.
+fn print_once(report: &BlockedHub) {
+    static PLACES: Mutex<Vec<Option<&Location<'_>>>> = Mutex::new(Vec::new());
+    let place = report.greenlet.as_ref().map(|greenlet| greenlet.spawned_at);
+    let mut places = PLACES.lock();
+    if !places.contains(&place) {
+        places.push(place);
+        print(format_args!("{report}"));
+    }
+}
+
+/// Writes a report to standard error.
+pub(super) fn print(report: fmt::Arguments<'_>) {
+    // Not `eprintln`, which panics when standard error cannot be written.
+    let _ = writeln!(io::stderr(), "greenlet: {report}");
+}

@@ -1,0 +1,266 @@
+//! Deadlocks: what is reported, and what is not.
+//!
+//! A deadlock is one of the whole process, and any thread that is not the crate's might wake somebody.
+//! So every test runs in a process of its own, on its only thread; and this program has no test
+//! harness of Rust's, which would start another one.
+
+use std::env;
+use std::process::{Command, ExitCode, Output};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::thread;
+use std::time::Duration;
+
+use greenlet::{Cancelled, Deadlock, RunError, Runtime};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// Set in the child, to the name of its test.
+const CHILD: &str = "GREENLET_TEST_CHILD";
+
+struct Test {
+    name: &'static str,
+    /// Runs in the child, on its main thread.
+    body: fn(),
+    /// Looks at what has become of the child.
+    check: fn(&Output) -> Result<(), Failed>,
+}
+
+macro_rules! tests {
+    ($($name:ident: $check:ident,)*) => {
+        [$(Test { name: stringify!($name), body: $name, check: $check }),*]
+    };
+}
+
+fn main() -> ExitCode {
+    let tests = tests![
+        a_deadlock_tells_who_waits_for_what_and_where_it_was_spawned: passes,
+        run_panics_with_the_deadlock_and_every_greenlet_is_unwound: passes,
+        a_runtime_goes_on_after_a_deadlock: passes,
+        a_main_greenlet_that_recovers_gives_its_result: passes,
+        joining_from_a_plain_thread_says_so_on_standard_error: is_told_once,
+        what_a_plain_thread_may_still_wake_is_no_deadlock: passes,
+        a_thread_that_ends_without_waking_anybody_leaves_a_deadlock: passes,
+        threads_that_wait_in_this_crate_wake_nobody: passes,
+        timers_descriptors_and_blocking_jobs_are_no_deadlock: passes,
+        a_signal_handler_may_wake_somebody: passes,
+    ];
+    if let Ok(name) = env::var(CHILD) {
+        let test = tests.iter().find(|test| test.name == name);
+        // A process that hangs is killed.
+        // SAFETY: takes a number; the signal ends the process.
+        unsafe { libc::alarm(60) };
+        (test.expect("there is such a test").body)();
+        return ExitCode::SUCCESS;
+    }
+    let trials = tests.map(|Test { name, check, .. }| {
+        Trial::test(name, move || {
+            let program = env::current_exe()?;
+            check(&Command::new(program).env(CHILD, name).output()?)
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.into()).exit_code()
+}
+
+fn passes(output: &Output) -> Result<(), Failed> {
+    if output.status.success() {
+        return Ok(());
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(format!("{}\n{stderr}", output.status).into())
+}
+
+fn runtime(hubs: usize) -> Runtime {
+    Runtime::builder().hubs(hubs).build().expect("a runtime")
+}
+
+#[track_caller]
+fn deadlock<T: std::fmt::Debug>(result: Result<T, RunError>) -> Deadlock {
+    match result {
+        Err(RunError::Deadlock(deadlock)) => deadlock,
+        other => panic!("{other:?} is no deadlock"),
+    }
+}
+
+fn a_deadlock_tells_who_waits_for_what_and_where_it_was_spawned() {
+    for hubs in [1, 2, 8] {
+        let line = line!() + 4;
+        let result = runtime(hubs).try_run(|| {
+            let parked = greenlet::Builder::new()
+                .name("parked".into())
+                .spawn(greenlet::park);
+            parked.unwrap().join()
+        });
+        let deadlock = deadlock(result);
+        let [main, parked] = &deadlock.greenlets[..] else {
+            panic!("{deadlock}");
+        };
+        assert_eq!(main.name.as_deref(), Some("main"));
+        assert_eq!(main.waits_for, Some(parked.id.to_string().parse().unwrap()));
+        assert_eq!(parked.name.as_deref(), Some("parked"));
+        assert_eq!(parked.waits, "to be unparked");
+        assert_eq!(parked.spawned_at.file(), file!());
+        assert_eq!(parked.spawned_at.line(), line);
+        assert!(parked.since < Duration::from_secs(30), "{:?}", parked.since);
+        let text = deadlock.to_string();
+        assert!(
+            text.starts_with("deadlock: nothing can wake the 2"),
+            "{text}"
+        );
+        let waits = format!("waits for the end of greenlet {}", parked.id);
+        assert!(text.contains(&waits), "{text}");
+    }
+}
+
+fn run_panics_with_the_deadlock_and_every_greenlet_is_unwound() {
+    struct Counts(Arc<AtomicUsize>);
+    impl Drop for Counts {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let panic = std::panic::catch_unwind(|| {
+        greenlet::run(|| {
+            for _ in 0..10 {
+                let counts = Counts(dropped.clone());
+                greenlet::spawn(move || {
+                    greenlet::park();
+                    drop(counts);
+                });
+            }
+            let _counts = Counts(dropped.clone());
+            greenlet::park();
+        });
+    });
+    let message = *panic.unwrap_err().downcast::<String>().unwrap();
+    assert!(message.contains("the 11 greenlets"), "{message}");
+    assert_eq!(dropped.load(SeqCst), 11);
+}
+
+fn a_runtime_goes_on_after_a_deadlock() {
+    let runtime = runtime(2);
+    let left = runtime.spawn(greenlet::park);
+    for _ in 0..3 {
+        let deadlock = deadlock(runtime.try_run(greenlet::park));
+        assert_eq!(deadlock.greenlets.len(), 2, "{deadlock}");
+        assert_eq!(runtime.run(|| 7), 7);
+    }
+    assert!(!left.is_finished());
+    left.greenlet().unpark();
+    left.join().unwrap();
+}
+
+fn a_main_greenlet_that_recovers_gives_its_result() {
+    let result = runtime(1).try_run(|| {
+        let parked = std::panic::catch_unwind(greenlet::park);
+        parked.unwrap_err().is::<Cancelled>()
+    });
+    assert!(result.unwrap());
+}
+
+fn joining_from_a_plain_thread_says_so_on_standard_error() {
+    // It would not end otherwise.
+    // SAFETY: takes a number; the signal ends the process.
+    unsafe { libc::alarm(3) };
+    let _ = greenlet::spawn(greenlet::park).join();
+}
+
+fn is_told_once(output: &Output) -> Result<(), Failed> {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let told = stderr.matches("deadlock: nothing can wake the 1").count();
+    if output.status.success() || told != 1 {
+        return Err(format!("{}, told {told} times\n{stderr}", output.status).into());
+    }
+    Ok(())
+}
+
+fn what_a_plain_thread_may_still_wake_is_no_deadlock() {
+    runtime(2).run(|| {
+        for _ in 0..3 {
+            let me = greenlet::current();
+            let waker = thread::spawn(move || {
+                thread::sleep(Duration::from_millis(300));
+                me.unpark();
+            });
+            greenlet::park();
+            waker.join().unwrap();
+        }
+    });
+}
+
+fn a_thread_that_ends_without_waking_anybody_leaves_a_deadlock() {
+    let ended = Arc::new(AtomicUsize::new(0));
+    let its = ended.clone();
+    drop(thread::spawn(move || {
+        thread::sleep(Duration::from_millis(300));
+        its.store(1, SeqCst);
+    }));
+    deadlock(runtime(2).try_run(greenlet::park));
+    assert_eq!(ended.load(SeqCst), 1);
+}
+
+fn threads_that_wait_in_this_crate_wake_nobody() {
+    let runtime = Arc::new(runtime(2));
+    let waiting: Vec<_> = (0..3)
+        .map(|_| {
+            let runtime = runtime.clone();
+            thread::spawn(move || deadlock(runtime.try_run(greenlet::park)))
+        })
+        .collect();
+    let own = deadlock(runtime.try_run(greenlet::park));
+    assert_eq!(own.greenlets.len(), 4, "{own}");
+    for thread in waiting {
+        assert_eq!(thread.join().unwrap().greenlets.len(), 4);
+    }
+}
+
+fn timers_descriptors_and_blocking_jobs_are_no_deadlock() {
+    use std::io::{Read, Write};
+    for hubs in [1, 2] {
+        runtime(hubs).run(|| {
+            greenlet::sleep(Duration::from_millis(200));
+            greenlet::park_timeout(Duration::from_millis(200));
+            let listener = greenlet::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let server = greenlet::spawn(move || listener.accept().unwrap().0);
+            // Of another process, as far as this one can tell.
+            let mut near = std::net::TcpStream::connect(address).unwrap();
+            let mut far = server.join().unwrap();
+            let reader = greenlet::spawn(move || {
+                let mut byte = [0];
+                far.read_exact(&mut byte).unwrap();
+                byte[0]
+            });
+            let waker = greenlet::spawn(move || {
+                greenlet::sleep(Duration::from_millis(200));
+                near.write_all(&[7]).unwrap();
+            });
+            assert_eq!(reader.join().unwrap(), 7);
+            waker.join().unwrap();
+            // Resolved on the blocking pool.
+            greenlet::net::TcpListener::bind("localhost:0").unwrap();
+        });
+    }
+}
+
+fn a_signal_handler_may_wake_somebody() {
+    extern "C" fn handle(_: libc::c_int) {}
+    // SAFETY: the handler does nothing.
+    unsafe { libc::signal(libc::SIGUSR1, handle as *const () as usize) };
+    let runtime = runtime(1);
+    let parked = runtime.spawn(greenlet::park);
+    let parked_too = parked.greenlet().clone();
+    runtime.run(move || {
+        let me = greenlet::current();
+        // A thread that is gone before a second look would be a deadlock, were it not for the
+        // handler, which lets nobody be sure.
+        drop(thread::spawn(move || {
+            thread::sleep(Duration::from_millis(500));
+            parked_too.unpark();
+            me.unpark();
+        }));
+        greenlet::park();
+    });
+    parked.join().unwrap();
+}
