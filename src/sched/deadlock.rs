@@ -19,7 +19,7 @@ use super::shared::Shared;
 use super::thread_cell;
 use crate::lock::Mutex;
 use crate::reason::WaitReason;
-use crate::sys::{clock, task};
+use crate::sys::task;
 
 /// The first look for a deadlock is repeated after this, and then after twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -212,10 +212,9 @@ fn find(runtimes: &[Arc<Shared>], told: Option<&Snapshot>) -> Option<(Snapshot, 
     if quiet(runtimes)? != state {
         return None;
     }
-    let now = clock::now();
     let mut greenlets = greenlets
         .into_iter()
-        .map(|waiting| WaitingGreenlet::new(waiting, now))
+        .map(WaitingGreenlet::new)
         .collect::<Option<Vec<_>>>()?;
     greenlets.sort_by_key(|greenlet| greenlet.id);
     Some((state, Deadlock { greenlets }))
@@ -223,7 +222,7 @@ fn find(runtimes: &[Arc<Shared>], told: Option<&Snapshot>) -> Option<(Snapshot, 
 
 impl WaitingGreenlet {
     /// `None` if it waits for something that comes by itself, or does not wait.
-    fn new(waiting: Waiting, now: u64) -> Option<Self> {
+    fn new(waiting: Waiting) -> Option<Self> {
         let wait = waiting.waits?;
         if !matches!(wait.reason, WaitReason::Park | WaitReason::Join) {
             return None;
@@ -234,7 +233,7 @@ impl WaitingGreenlet {
             spawned_at: waiting.spawned_at,
             waits: wait.to_string(),
             waits_for: wait.object(),
-            since: Duration::from_nanos(now.saturating_sub(waiting.since)),
+            since: waiting.since,
         })
     }
 }
