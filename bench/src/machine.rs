@@ -1,0 +1,98 @@
+//! What was measured on, and with which versions.
+
+use std::ffi::CStr;
+use std::fs;
+use std::process::Command;
+
+use nix::sys::utsname::uname;
+use serde_json::{Value, json};
+
+use crate::cpu;
+use crate::peers::Peer;
+
+/// The packages that were built into this program, from which their versions are read.
+const LOCK: &str = include_str!("../../Cargo.lock");
+
+/// The machine, the compiler and the peers, with names as in the JSON output.
+pub(crate) fn describe(peers: &[Peer]) -> Value {
+    let kernel = uname().map(|name| name.release().to_string_lossy().into_owned());
+    let versions: serde_json::Map<_, _> = peers
+        .iter()
+        .map(|peer| (peer.name().to_owned(), version(*peer).into()))
+        .collect();
+    json!({
+        "cpu": cpu_model(),
+        "cores": cpu::allowed().map_or(0, |cpus| cpus.len()),
+        "kernel": kernel.unwrap_or_default(),
+        "glibc": glibc(),
+        "rustc": env!("BENCH_RUSTC"),
+        "load": first_word(&fs::read_to_string("/proc/loadavg").unwrap_or_default()),
+        "peers": versions,
+    })
+}
+
+fn cpu_model() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"));
+    model
+        .unwrap_or("unknown")
+        .trim_start_matches([' ', '\t', ':'])
+        .to_owned()
+}
+
+fn glibc() -> String {
+    // SAFETY: no parameters; the result is a constant of the C library.
+    let version = unsafe { CStr::from_ptr(nix::libc::gnu_get_libc_version()) };
+    version.to_string_lossy().into_owned()
+}
+
+/// The version of what a peer is made of; the program itself, if it has none.
+fn version(peer: Peer) -> String {
+    match peer {
+        Peer::Greenlet | Peer::GreenletShared => locked("greenlet"),
+        Peer::TokioCt | Peer::TokioMt => locked("tokio"),
+        Peer::May => locked("may"),
+        Peer::Smol => locked("smol"),
+        Peer::Corosensei => locked("corosensei"),
+        Peer::Go => printed("go", &["version"]),
+        Peer::Gevent => {
+            let program = "import gevent, platform as p\n\
+                print(gevent.__version__, p.python_implementation(), p.python_version())";
+            printed("python3", &["-c", program])
+        }
+        Peer::Threads | Peer::Epoll => "Rust's std".into(),
+    }
+}
+
+fn locked(package: &str) -> String {
+    let name = format!("name = \"{package}\"\nversion = \"");
+    let version = LOCK
+        .split_once(&name)
+        .map(|(_, rest)| rest.split('"').next());
+    version.flatten().unwrap_or("unknown").to_owned()
+}
+
+fn printed(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    output.map_or_else(
+        |_| "absent".into(),
+        |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    )
+}
+
+fn first_word(text: &str) -> &str {
+    text.split_whitespace().next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_from_the_lock_file() {
+        assert_eq!(locked("may"), "0.3.51");
+        assert_eq!(locked("no such package"), "unknown");
+    }
+}
