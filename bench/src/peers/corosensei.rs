@@ -28,16 +28,16 @@ pub(super) fn measure(job: &Job) -> io::Result<Vec<Value>> {
 
 fn switch(job: &Job) -> io::Result<f64> {
     let stack = DefaultStack::new(STACK_SIZE)?;
-    let mut coroutine: Coroutine<bool, (), ()> =
-        Coroutine::with_stack(stack, |yielder, _| while yielder.suspend(()) {});
-    coroutine.resume(true);
+    let body = |yielder: &Yielder<(), ()>, ()| loop {
+        yielder.suspend(());
+    };
+    let mut coroutine: Coroutine<(), (), ()> = Coroutine::with_stack(stack, body);
     let mut meter = Meter::new(job.time);
     while meter.more() {
         for _ in 0..SWITCHES {
-            coroutine.resume(true);
+            coroutine.resume(());
         }
     }
-    coroutine.resume(false);
     Ok(meter.ns() / f64::from(SWITCHES))
 }
 

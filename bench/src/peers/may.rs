@@ -1,9 +1,11 @@
 //! may: stackful coroutines that share their worker's thread-locals.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use ::may::coroutine::{self, JoinHandle, park, yield_now};
 use ::may::net::{TcpListener, TcpStream};
+use ::may::sync::Barrier;
 
 use super::{ADDRESS, BUFFER, Job, Value, not_in_here, say_address};
 use crate::idle::Idle;
@@ -45,10 +47,14 @@ fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandl
 
 fn yields(job: &Job) -> f64 {
     let yields = Yields::new(job.params.get("t"), job.time);
+    // A worker whose coroutines yield starts no new ones, so none may yield before all have started.
+    let all_have_started = Arc::new(Barrier::new(job.params.get("t")));
     let tasks: Vec<_> = yields
         .parts()
         .map(|mut part| {
+            let all_have_started = Arc::clone(&all_have_started);
             spawn(move || {
+                all_have_started.wait();
                 while part.more() {
                     yield_now();
                 }
