@@ -3,7 +3,10 @@
 use std::ffi::CStr;
 use std::fs;
 use std::process::Command;
+use std::time::Instant;
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
 use nix::sys::utsname::uname;
 use serde_json::{Value, json};
 
@@ -13,8 +16,59 @@ use crate::peers::Peer;
 /// The packages that were built into this program, from which their versions are read.
 const LOCK: &str = include_str!("../../Cargo.lock");
 
-/// The machine, the compiler and the peers, with names as in the JSON output.
-pub(crate) fn describe(peers: &[Peer]) -> Value {
+/// The unit of times in /proc/stat: 1/100 s, wherever Linux runs.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// How busy others keep the machine while this measures.
+#[derive(Debug)]
+pub(crate) struct Others {
+    since: Instant,
+    /// Seconds of processor time that others had used by then.
+    used: f64,
+}
+
+impl Others {
+    pub(crate) fn watch() -> Self {
+        Self {
+            since: Instant::now(),
+            used: used_by_others(),
+        }
+    }
+
+    /// So many processors were busy with something else, on average.
+    pub(crate) fn processors(&self) -> f64 {
+        let used = used_by_others() - self.used;
+        (used / self.since.elapsed().as_secs_f64()).max(0.0)
+    }
+}
+
+/// Seconds of processor time, of all processes but this one and its children, and of what the
+/// hypervisor has given to other machines.
+fn used_by_others() -> f64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks = stat.lines().next().unwrap_or_default().split_whitespace();
+    let ticks: Vec<f64> = ticks.skip(1).map_while(|n| n.parse().ok()).collect();
+    // User, nice, system; not idle and waiting; interrupts, soft interrupts, stolen.
+    let busy: f64 = ticks
+        .iter()
+        .take(3)
+        .chain(ticks.iter().skip(5).take(3))
+        .sum();
+    let own = [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN].map(|who| {
+        getrusage(who).map_or(0.0, |usage| {
+            seconds(usage.user_time()) + seconds(usage.system_time())
+        })
+    });
+    busy / TICKS_PER_SECOND - own.iter().sum::<f64>()
+}
+
+fn seconds(time: TimeVal) -> f64 {
+    time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6
+}
+
+/// The machine, the compiler and the peers, with names as in the JSON output. `others` have been
+/// watched over the measurements.
+pub(crate) fn describe(peers: &[Peer], others: &Others) -> Value {
     let kernel = uname().map(|name| name.release().to_string_lossy().into_owned());
     let versions: serde_json::Map<_, _> = peers
         .iter()
@@ -26,7 +80,7 @@ pub(crate) fn describe(peers: &[Peer]) -> Value {
         "kernel": kernel.unwrap_or_default(),
         "glibc": glibc(),
         "rustc": env!("BENCH_RUSTC"),
-        "load": first_word(&fs::read_to_string("/proc/loadavg").unwrap_or_default()),
+        "processors_used_by_others": (others.processors() * 100.0).round() / 100.0,
         "peers": versions,
     })
 }
@@ -80,10 +134,6 @@ fn printed(program: &str, arguments: &[&str]) -> String {
         |_| "absent".into(),
         |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
     )
-}
-
-fn first_word(text: &str) -> &str {
-    text.split_whitespace().next().unwrap_or_default()
 }
 
 #[cfg(test)]

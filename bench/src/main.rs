@@ -31,6 +31,7 @@ use std::process::ExitCode;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::args::{Args, Output, Task};
+use crate::machine::Others;
 use crate::peers::Value;
 use crate::rows::Row;
 
@@ -64,14 +65,15 @@ fn run(args: &Args) -> io::Result<ExitCode> {
         eprintln!("bench: built without --release, so the figures mean nothing");
     }
     raise_descriptor_limit()?;
+    let others = Others::watch();
     let outcomes = runner::run(args)?;
+    let machine = machine::describe(&args.peers, &others);
     let tables = report::tables(&outcomes);
-    let machine = || machine::describe(&args.peers);
     match args.output {
         Output::Lines => print!("{}", report::lines(&tables)),
-        Output::Json => println!("{:#}", report::json(args, machine(), &tables)),
+        Output::Json => println!("{:#}", report::json(args, machine, &tables)),
         Output::Tables => {
-            println!("{:#}\n", machine());
+            println!("{}", report::machine(&machine));
             print!("{}", report::text(&tables));
             println!("{}", report::verdict(&tables));
         }

@@ -59,11 +59,11 @@ impl Meter {
             return false;
         }
         if now - self.looked < BETWEEN_LOOKS {
-            self.batch = (2 * self.batch).max(1);
+            self.batch *= 2;
         }
+        self.batch = self.batch.max(1);
+        self.left = self.batch - 1;
         self.looked = now;
-        self.left = self.batch.max(1) - 1;
-        self.batch = self.left + 1;
         true
     }
 

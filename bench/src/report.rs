@@ -164,6 +164,23 @@ pub(crate) fn lines(tables: &[Table]) -> String {
     text
 }
 
+/// The description of the machine for people: a line for each fact.
+pub(crate) fn machine(description: &Value) -> String {
+    let mut text = String::new();
+    for (name, value) in description.as_object().into_iter().flatten() {
+        let value = match value {
+            Value::String(value) => value.clone(),
+            Value::Object(parts) => {
+                let parts = parts.iter().map(|(name, part)| format!("{name} {part}"));
+                parts.collect::<Vec<_>>().join(", ").replace('"', "")
+            }
+            other => other.to_string(),
+        };
+        let _ = writeln!(text, "{}: {value}", name.replace('_', " "));
+    }
+    text
+}
+
 /// Tables for people.
 pub(crate) fn text(tables: &[Table]) -> String {
     let mut text = String::new();

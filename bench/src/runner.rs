@@ -15,7 +15,7 @@ use crate::process::Process;
 use crate::rows::Case;
 
 /// A measurement that takes longer than this, apart from the time it is told to take, has failed.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// What a task may take at most, in the check whether there is memory for a case.
 const BYTES_PER_TASK: usize = 12 << 10;

@@ -118,7 +118,10 @@ impl Peer {
             Self::Greenlet => true,
             // Its memory is what differs.
             Self::GreenletShared => matches!(row, Row::Idle | Row::Conns),
-            Self::TokioMt | Self::May | Self::Smol | Self::Go | Self::Threads => row != Row::Switch,
+            Self::TokioMt | Self::May | Self::Smol | Self::Go => row != Row::Switch,
+            // More threads that yield bring the machine to a standstill.
+            Self::Threads if row == Row::Yield => params.get("t") <= 10_000,
+            Self::Threads => row != Row::Switch,
             Self::TokioCt | Self::Gevent => row != Row::Switch && one_worker,
             Self::Corosensei => {
                 matches!(row, Row::Switch | Row::Yield | Row::SpawnSeq | Row::Idle) && one_worker
