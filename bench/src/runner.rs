@@ -7,15 +7,20 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::resource::{Resource, getrlimit};
+
 use crate::args::{self, Args};
 use crate::cpu;
 use crate::memory;
 use crate::peers::{Job, Peer};
 use crate::process::Process;
-use crate::rows::Case;
+use crate::rows::{Case, Row};
 
 /// A measurement that takes longer than this, apart from the time it is told to take, has failed.
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// Files that a process has open besides its idle connections: more than it needs.
+const OTHER_DESCRIPTORS: usize = 100;
 
 /// What a task may take at most, in the check whether there is memory for a case.
 const BYTES_PER_TASK: usize = 12 << 10;
@@ -42,6 +47,8 @@ pub(crate) struct Outcome {
 struct Setup {
     program: PathBuf,
     cpus: Vec<usize>,
+    /// How many connections a process may have.
+    connections: usize,
     /// The peers that are here; commands for those that are not in this program.
     peers: Vec<(Peer, Option<Command>)>,
 }
@@ -52,10 +59,10 @@ pub(crate) fn run(args: &Args) -> io::Result<Vec<Outcome>> {
     let mut outcomes: Vec<Outcome> = args
         .cases
         .iter()
-        .filter(|case| setup.can_measure(case))
+        .filter_map(|case| setup.fit(case))
         .map(|case| Outcome {
-            case: case.clone(),
-            entries: setup.entries(case),
+            entries: setup.entries(&case),
+            case,
         })
         .collect();
     for run in 1..=args.runs {
@@ -118,24 +125,35 @@ impl Setup {
                 None => peers.push((*peer, None)),
             }
         }
+        let (descriptors, _) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
         Ok(Self {
             program,
             cpus: cpu::allowed()?,
+            connections: descriptors.saturating_sub(OTHER_DESCRIPTORS),
             peers,
         })
     }
 
-    /// Whether the machine suffices; says so if not.
-    fn can_measure(&self, case: &Case) -> bool {
-        let short = if case.params.workers() > self.cpus.len() {
-            "there are fewer processors than workers"
-        } else if case.is_large() && !has_memory_for(case.params.get("n")) {
-            "there is too little memory"
-        } else {
-            return true;
+    /// The case as this machine can do it; says so if it cannot, or not in full.
+    fn fit(&self, case: &Case) -> Option<Case> {
+        let mut case = case.clone();
+        let name = case.row.name();
+        let skip = |reason| {
+            println!("skipped: {name} {}: {reason}", case.params);
+            None
         };
-        println!("skipped: {} {}: {short}", case.row.name(), case.params);
-        false
+        if case.params.workers() > self.cpus.len() {
+            return skip("there are fewer processors than workers");
+        }
+        if case.is_large() && !has_memory_for(case.params.get("n")) {
+            return skip("there is too little memory");
+        }
+        if case.row == Row::Conns && case.params.get("n") > self.connections {
+            println!("{name} n={}: so many files may be open", self.connections);
+            case.params.set("n", self.connections);
+        }
+        Some(case)
     }
 
     fn entries(&self, case: &Case) -> Vec<Entry> {
