@@ -51,7 +51,8 @@ pub(crate) struct Cell {
     /// Must be the first field: wakers point at it and mean the cell.
     header: Header,
     id: Id,
-    name: Option<Box<str>>,
+    /// Boxed twice: hardly any has one, and the first box takes one word instead of two.
+    name: Option<Box<Box<str>>>,
     spawned_at: &'static Location<'static>,
     /// What its owner waits for, as far as anybody can tell from outside.
     waits_for: WaitCell,
@@ -76,7 +77,7 @@ impl Cell {
         Self {
             header,
             id,
-            name,
+            name: name.map(Box::new),
             spawned_at,
             waits_for: WaitCell::new(),
             token: Mutex::default(),
@@ -93,7 +94,7 @@ impl Cell {
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.name.as_deref().map(|name| &**name)
     }
 
     pub(crate) fn spawned_at(&self) -> &'static Location<'static> {

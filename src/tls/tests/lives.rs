@@ -253,10 +253,8 @@ impl Robust {
     /// After EOWNERDEAD, by the owner.
     fn make_consistent(&self, index: usize) {
         // SAFETY: as above.
-        assert_eq!(
-            unsafe { libc::pthread_mutex_consistent(self.0[index].get()) },
-            0
-        );
+        let result = unsafe { libc::pthread_mutex_consistent(self.0[index].get()) };
+        assert_eq!(result, 0);
     }
 }
 
