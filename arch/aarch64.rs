@@ -132,6 +132,33 @@ pub(crate) mod tcb {
     }
 }
 
+/// FPCR.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FloatControl(u32);
+
+/// How the calling thread's floating-point arithmetic is set.
+#[inline(always)]
+pub(crate) fn float_control() -> FloatControl {
+    let control: u64;
+    // SAFETY: user space may read the register.
+    unsafe { asm!("mrs {}, fpcr", out(reg) control, options(nostack, preserves_flags)) };
+    FloatControl(control as u32)
+}
+
+/// Sets it.
+///
+/// # Safety
+///
+/// The code that runs next is the code for which `control` was read, and no other is under way.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn set_float_control(control: FloatControl) {
+    // SAFETY: user space may write the register; the bits were read from it.
+    unsafe {
+        asm!("msr fpcr, {}", in(reg) u64::from(control.0), options(nostack, preserves_flags));
+    }
+}
+
 /// The virtual counter.
 #[inline(always)]
 pub(crate) fn cycles() -> u64 {

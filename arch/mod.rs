@@ -10,6 +10,9 @@
 //! | [`has_thread_pointer_instruction`] | whether the instruction may be used, from the auxiliary vector |
 //! | [`has_shadow_stack`] | whether the processor checks return addresses on a stack of its own |
 //! | [`tcb`] | where glibc keeps what, relative to the thread pointer |
+//! | [`FloatControl`] | how floating-point arithmetic is set: rounding, what traps, what is flushed to 0 |
+//! | [`float_control`] | reads it |
+//! | [`set_float_control`] | writes it |
 //! | [`cycles`] | a cheap, monotonic-enough counter |
 //! | [`syscall4`] | a system call that no C library function stands in front of |
 //! | [`registers`] | where a signal's context says that the thread was |

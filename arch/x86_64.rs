@@ -134,6 +134,44 @@ pub(crate) mod tcb {
     }
 }
 
+/// The control bits of MXCSR in the lower half, x87's control word in the upper.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FloatControl(u32);
+
+/// Bits of MXCSR that are no exception flags: denormals are zeros, masks, rounding, flush to zero.
+const MXCSR_CONTROL: u32 = 0xffc0;
+
+/// How the calling thread's floating-point arithmetic is set.
+#[inline(always)]
+pub(crate) fn float_control() -> FloatControl {
+    let (mut mxcsr, mut x87) = (0_u32, 0_u16);
+    // SAFETY: the instructions write four and two bytes, which are there.
+    unsafe {
+        asm!("stmxcsr [{}]", "fnstcw [{}]", in(reg) &raw mut mxcsr, in(reg) &raw mut x87,
+             options(nostack, preserves_flags));
+    }
+    FloatControl(mxcsr & MXCSR_CONTROL | u32::from(x87) << 16)
+}
+
+/// Sets it. What exceptions were noted stays noted in MXCSR and is forgotten in x87, where the
+/// next instruction would trap on one that is noted and does trap now.
+///
+/// # Safety
+///
+/// The code that runs next is the code for which `control` was read, and no other is under way.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn set_float_control(control: FloatControl) {
+    let (mut mxcsr, x87) = (0_u32, (control.0 >> 16) as u16);
+    // SAFETY: reads and writes the four and two bytes; the bits were read from the registers.
+    unsafe {
+        asm!("stmxcsr [{}]", in(reg) &raw mut mxcsr, options(nostack, preserves_flags));
+        mxcsr = mxcsr & !MXCSR_CONTROL | control.0 & MXCSR_CONTROL;
+        asm!("ldmxcsr [{}]", "fnclex", "fldcw [{}]", in(reg) &raw const mxcsr,
+             in(reg) &raw const x87, options(nostack, preserves_flags));
+    }
+}
+
 /// The time stamp counter.
 #[inline(always)]
 pub(crate) fn cycles() -> u64 {

@@ -78,10 +78,6 @@
 //! and priority-inheriting pthread mutexes. A greenlet that needs one of these to stay the same is
 //! pinned with [`Builder::hub`].
 //!
-//! The floating-point control words (MXCSR, x87's, FPCR) are the worker's, too, because a switch does
-//! not save them. A greenlet that changes the rounding mode changes it for every greenlet of that
-//! worker, and finds another after a move. So it puts it back before it waits.
-//!
 //! After a `fork` in a greenlet the child has that greenlet
 //! only, as a plain thread; it may `exec` or end, but not use the runtime: spawning panics. After a
 //! `fork` on a plain thread the child has no hub of a runtime from before; what it spawns there is

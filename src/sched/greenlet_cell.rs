@@ -17,6 +17,7 @@ use super::join::JoinSlot;
 use super::park::Handoff;
 use super::registry::Links;
 use super::shared::Shared;
+use crate::arch::FloatControl;
 use crate::stack::Ground;
 use crate::waker::Header;
 
@@ -78,6 +79,8 @@ pub(crate) struct GreenletCell {
     pinned: AtomicU16,
     /// Its slot has two to the power of this many bytes.
     slot_class: u8,
+    /// How its floating-point arithmetic is set, from its start on. For who may use `run`.
+    pub(super) float_control: UnsafeCell<FloatControl>,
     /// For who has the right to run it (the holder of the [`Runnable`]), and the greenlet itself
     /// while it runs. Beside `pinned`, so that a switch touches few cache lines.
     pub(super) run: UnsafeCell<Run>,
@@ -134,6 +137,7 @@ impl GreenletCell {
             shared,
             slot_class: spawn.slot_size.trailing_zeros() as u8,
             pinned: AtomicU16::new(spawn.hub.map_or(ANYWHERE, hub_number)),
+            float_control: UnsafeCell::new(FloatControl::default()),
             body,
             join: JoinSlot::new(),
             links: UnsafeCell::new(Links::new()),

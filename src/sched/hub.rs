@@ -19,7 +19,7 @@ use super::roll_call::Waiting;
 use super::shared::{Counters, Departed, Remote, Shared, TRIM_BATCH};
 use super::usage::Sampler;
 use crate::abort::AbortOnUnwind;
-use crate::arch;
+use crate::arch::{self, FloatControl};
 use crate::stack::{Pool, Trimmer};
 use crate::sys::clock;
 use crate::tls::{self, Words};
@@ -56,6 +56,8 @@ pub(crate) struct Hub {
     /// The words of thread-locals that greenlets share with their worker; `None` if they share
     /// them all.
     pub(super) words: Option<&'static Words>,
+    /// How the worker's floating-point arithmetic is set.
+    pub(super) float_control: FloatControl,
     pub(super) queue: RunQueue,
     pub(super) stacks: RefCell<Pool<GreenletGround>>,
     /// The greenlets that this hub has started.
@@ -87,6 +89,7 @@ impl Hub {
             current_offset: (current::place() as usize).wrapping_sub(arch::thread_pointer()),
             stack,
             words: shared.support.map(tls::Support::words),
+            float_control: arch::float_control(),
             shared,
             queue,
             stacks: RefCell::new(Pool::new(KEPT_STACKS)),

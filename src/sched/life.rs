@@ -91,6 +91,8 @@ impl Hub {
         }
         ground.enter();
         ground.slot().set_owner(cell.as_ptr().cast());
+        // SAFETY: as above; for whoever has that right.
+        unsafe { *greenlet.float_control.get() = self.float_control };
         // SAFETY: nobody uses the stack, and it lives in `run` until the coroutine is gone.
         let stack = unsafe { ground.stack(self.shared().support) };
         // SAFETY: `main` gets the cell that runs on this very coroutine, alive until it ends.

@@ -9,6 +9,7 @@ use super::current::{self, Current};
 use super::greenlet_cell::{GreenletCell, Run, Runnable, hub_number};
 use super::hub::Hub;
 use super::park::{Handoff, Parking};
+use crate::arch::{self, FloatControl};
 use crate::tls;
 use crate::waker::{Header, Waker};
 
@@ -59,9 +60,17 @@ impl Hub {
             unsafe { ((*run).coroutine.as_mut(), (*run).thread_pointer) };
         // SAFETY: it is started (caller).
         let coroutine = unsafe { coroutine.unwrap_unchecked() };
+        // SAFETY: alive, and for who may use `run` (caller). The greenlet is the next that computes.
+        let float_control = unsafe {
+            let float_control = cell.as_ref().float_control.get();
+            self.set_float_control(*float_control);
+            float_control
+        };
         let Some(words) = self.words else {
             current::set(Current::new(self, cell.as_ptr()));
             let result = coroutine.resume(self);
+            // SAFETY: as above: it is alive until the hub has seen the result.
+            unsafe { *float_control = self.reset_float_control() };
             current::set(Current::new(self, ptr::null()));
             return result;
         };
@@ -81,10 +90,36 @@ impl Hub {
             words.copy(self.thread_pointer, thread_pointer);
             tls::set_thread_pointer(thread_pointer);
             let result = coroutine.resume(self);
+            // Before the thread pointer, whose change takes longest: there it costs least.
+            *float_control = self.reset_float_control();
             tls::set_thread_pointer(self.thread_pointer);
             words.copy(thread_pointer, self.thread_pointer);
             result
         }
+    }
+
+    /// Sets floating-point arithmetic as a greenlet has it, which is nearly always as the worker has it.
+    ///
+    /// # Safety
+    ///
+    /// Nobody computes before the greenlet runs.
+    #[inline]
+    unsafe fn set_float_control(&self, of_greenlet: FloatControl) {
+        if of_greenlet != self.float_control {
+            // SAFETY: the greenlet's own, and it runs next (caller).
+            unsafe { arch::set_float_control(of_greenlet) };
+        }
+    }
+
+    /// Sets it as the worker has it, and answers how the greenlet left it.
+    #[inline]
+    fn reset_float_control(&self) -> FloatControl {
+        let of_greenlet = arch::float_control();
+        if of_greenlet != self.float_control {
+            // SAFETY: the hub's own, which runs from here on.
+            unsafe { arch::set_float_control(self.float_control) };
+        }
+        of_greenlet
     }
 
     /// The greenlet has left the CPU to wait.
