@@ -1,6 +1,7 @@
 //! The last step before the answer is yes: two blocks are made and run.
 
 use std::alloc::{self, Layout as MemoryLayout};
+use std::hint::black_box;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::thread::{self, ThreadId};
@@ -170,6 +171,8 @@ fn run(support: &'static Support, block: &Block, function: &mut dyn FnMut()) {
 #[inline(never)]
 unsafe fn switch(support: &'static Support, tp: usize, function: &mut dyn FnMut()) {
     let thread = arch::thread_pointer();
+    // That this is not inlined is not enough: what `function` is could be told from its callers.
+    let function = black_box(function);
     // SAFETY: back before this returns; this function has no thread-local, and `function` is not
     // known here, so it cannot be inlined.
     unsafe {

@@ -35,15 +35,20 @@ impl Findings {
         check_size(symbols)?;
         let first = Self::from(symbols, &Sample::take(symbols, list, keys)?)?;
         let second = Self::from(symbols, &Sample::take(symbols, list, keys)?)?;
-        if first != second {
-            let found = format!("two threads differ: {first:?} and {second:?}");
-            return Err(ThreadLocalsError::new("probe threads", found));
-        }
+        first.check_against(&second)?;
         check_allocator(&first.words)?;
         Ok(first)
     }
 
-    fn from(symbols: &Symbols, sample: &Sample) -> Result<Self, ThreadLocalsError> {
+    pub(super) fn check_against(&self, second: &Self) -> Result<(), ThreadLocalsError> {
+        if self != second {
+            let found = format!("two threads differ: {self:?} and {second:?}");
+            return Err(ThreadLocalsError::new("probe threads", found));
+        }
+        Ok(())
+    }
+
+    pub(super) fn from(symbols: &Symbols, sample: &Sample) -> Result<Self, ThreadLocalsError> {
         let layout = Reader::new(symbols, sample).layout()?;
         let words = find_words(&layout, sample)?;
         if !sample.listed {
@@ -236,7 +241,7 @@ fn random_words(layout: &Layout, sample: &Sample) -> impl Iterator<Item = isize>
 
 /// `_dl_allocate_tls` notes the address that malloc gave it beside what it takes for the
 /// `struct pthread`: the note is only where we look if we believe in the same size.
-fn check_size(symbols: &Symbols) -> Result<(), ThreadLocalsError> {
+pub(super) fn check_size(symbols: &Symbols) -> Result<(), ThreadLocalsError> {
     let refusal = |found| ThreadLocalsError::new("size of struct pthread", found);
     let (size, pthread) = (symbols.static_size, symbols.sizeof_pthread);
     if pthread == 0 || pthread % 8 != 0 || pthread > 1 << 16 {

@@ -1,5 +1,6 @@
 //! What this layer has to ask of the one above it.
 
+use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Three questions that only the scheduler can answer.
@@ -31,8 +32,10 @@ pub(super) fn install(hooks: Hooks) {
 pub(crate) fn worker_thread_pointer() -> usize {
     match WORKER_THREAD_POINTER.load(Ordering::Relaxed) {
         0 => 0,
+        // Opaque: the hook has thread-locals, and callers move the thread pointer after it, so it must
+        // not be inlined into them.
         // SAFETY: only `install` stores anything but 0, and what it stores is a `fn() -> usize`.
-        hook => (unsafe { std::mem::transmute::<usize, fn() -> usize>(hook) })(),
+        hook => (unsafe { std::mem::transmute::<usize, fn() -> usize>(black_box(hook)) })(),
     }
 }
 

@@ -52,8 +52,8 @@ pub(super) struct Sample {
 /// Words before and after something.
 #[derive(Debug, Default)]
 pub(super) struct Change {
-    before: Vec<usize>,
-    after: Vec<usize>,
+    pub(super) before: Vec<usize>,
+    pub(super) after: Vec<usize>,
 }
 
 impl Change {

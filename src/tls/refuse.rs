@@ -42,9 +42,11 @@ pub(super) fn refuse() -> Result<(), ThreadLocalsError> {
 }
 
 fn refuse_old_glibc() -> Result<(), ThreadLocalsError> {
-    let refusal = |found| ThreadLocalsError::new("glibc", found);
     let Some(function) = dl::symbol(c"gnu_get_libc_version") else {
-        return Err(refusal("the C library is not glibc".to_owned()));
+        return Err(ThreadLocalsError::new(
+            "glibc",
+            "the C library is not glibc",
+        ));
     };
     // SAFETY: glibc's function has this type and answers with a constant string.
     let version = unsafe {
@@ -52,12 +54,14 @@ fn refuse_old_glibc() -> Result<(), ThreadLocalsError> {
             std::mem::transmute::<usize, extern "C" fn() -> *const libc::c_char>(function);
         CStr::from_ptr(function())
     };
-    let version = version.to_string_lossy();
-    if parse(&version).is_none_or(|version| version < OLDEST) {
+    refuse_version(&version.to_string_lossy())
+}
+
+fn refuse_version(version: &str) -> Result<(), ThreadLocalsError> {
+    if parse(version).is_none_or(|version| version < OLDEST) {
         let (major, minor) = OLDEST;
-        return Err(refusal(format!(
-            "glibc is {version}, older than {major}.{minor}"
-        )));
+        let found = format!("glibc is {version}, older than {major}.{minor}");
+        return Err(ThreadLocalsError::new("glibc", found));
     }
     Ok(())
 }
@@ -96,7 +100,19 @@ fn refuse_foreign_malloc() -> Result<(), ThreadLocalsError> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{parse, refuse_version};
+
+    #[test]
+    fn an_old_glibc_is_refused_with_its_version() {
+        for version in ["2.33", "1.99", "2", "unknown"] {
+            let error = refuse_version(version).unwrap_err();
+            assert_eq!(error.check(), "glibc");
+            assert!(error.to_string().contains(version), "{error}");
+        }
+        for version in ["2.34", "2.41.9000", "3.0"] {
+            assert!(refuse_version(version).is_ok());
+        }
+    }
 
     #[test]
     fn versions_of_distributions_are_read() {

@@ -91,7 +91,7 @@ pub(super) fn installed() -> &'static Support {
 }
 
 impl Support {
-    fn find() -> Result<Self, ThreadLocalsError> {
+    pub(super) fn find() -> Result<Self, ThreadLocalsError> {
         let symbols = Symbols::find()?;
         let keys = Keys::new(&symbols);
         let list = StackList::find(&symbols)?;

@@ -187,3 +187,15 @@ unsafe fn read<T: Copy>(name: &CStr) -> Result<T, ThreadLocalsError> {
     // SAFETY: see above.
     Ok(unsafe { place::<T>(address, 0).read() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::required;
+
+    #[test]
+    fn a_symbol_that_is_not_there_is_named() {
+        let error = required(c"__no_such_symbol").unwrap_err();
+        assert_eq!(error.check(), "symbols");
+        assert!(error.to_string().contains("__no_such_symbol"), "{error}");
+    }
+}

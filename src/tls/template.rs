@@ -34,7 +34,8 @@ struct Word {
     relative: bool,
 }
 
-/// The words of a fresh `struct pthread`, without those that `write` is told.
+/// The words of a fresh `struct pthread`, without those that `write` is told, and its links, which
+/// are written when the block is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Template {
     words: Vec<Word>,
@@ -87,11 +88,9 @@ impl Template {
     ///
     /// The block's memory is the caller's, and zero.
     pub(super) unsafe fn write(&self, tp: usize, id: u32) {
-        let links = tp.wrapping_add_signed(self.layout.list);
         // SAFETY: every offset lies in the block's `struct pthread` (they were seen in one).
         unsafe {
             write_words(tp, &self.words);
-            *place::<[usize; 2]>(tp, self.layout.list) = [links; 2];
             *place::<u32>(tp, self.layout.tid) = id;
             *place::<i32>(tp, tcb::multiple_threads(self.layout.pthread_size)) = 1;
         }

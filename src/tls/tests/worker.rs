@@ -107,6 +107,7 @@ pub(super) fn run<R>(tp: usize, function: impl FnOnce() -> R) -> R {
 fn switch(tp: usize, function: &mut dyn FnMut()) {
     let support = tls::support::installed();
     let worker = arch::thread_pointer();
+    let function = std::hint::black_box(function);
     // SAFETY: back before this returns; no thread-local in here.
     unsafe {
         support.words().copy(worker, tp);
