@@ -27,9 +27,13 @@ impl<T> JoinHandle<T> {
     /// [`Cancelled`](crate::Cancelled) if its runtime was dropped, and an [`std::io::Error`] if it
     /// never ran because there was no memory for its stack.
     ///
+    /// With `panic = "abort"` there is no `Err` of the first two kinds: a panic ends the process, and
+    /// the join of a greenlet that its runtime's drop has leaked **never returns**. Ask
+    /// [`is_finished`](Self::is_finished) before, or join before the drop.
+    ///
     /// # Panics
     ///
-    /// Inside [`on_thread_stack`](crate::on_thread_stack). Unwinds with `Cancelled` when the
+    /// In the greenlet itself, as std's; and inside [`on_thread_stack`](crate::on_thread_stack). Unwinds with `Cancelled` when the
     /// caller's own runtime is dropped; the greenlet is then detached.
     ///
     /// ```

@@ -6,6 +6,9 @@
 //! threads, each with a *hub* that runs one greenlet after the other: a million of them cost about
 //! two pages of memory each, and a switch some tens of nanoseconds.
 //!
+//! That many need Linux 6.13 or newer. Before that, each guard page of a stack splits a mapping, and
+//! `vm.max_map_count`, usually 65,530, ends it at some 32,700 greenlets alive.
+//!
 //! ```
 //! use std::io::{Read, Write};
 //! use greenlet::net::{TcpListener, TcpStream};
@@ -49,9 +52,11 @@
 //! Every function here may be called anywhere. In a greenlet, what waits parks the greenlet, and its
 //! hub runs others. On a plain thread it blocks the thread.
 //!
-//! What blocks without this crate's knowledge blocks the hub: `std::net`, `std::fs`, a *contended*
-//! std lock, `std::thread::sleep`. Short waits of that kind do no harm; long ones stop the other
-//! greenlets of that hub.
+//! What blocks without this crate's knowledge blocks the hub: `std::net`, `std::fs`, standard input,
+//! [`Child::wait`](std::process::Child::wait) and [`Command::output`](std::process::Command::output), a
+//! *contended* std lock, and of [`std::thread`] `sleep`, `park` and `JoinHandle::join`. Short waits of
+//! that kind do no harm; long ones stop the other greenlets of that hub, and `std::thread::park` waits
+//! for ever if one of those is to unpark it.
 //!
 //! **Never hold a std lock over a wait, and never wait in a std channel, `Condvar` or `Barrier`.** The
 //! greenlet that would end such a wait may need the very hub that it blocks: with one hub that is a
@@ -71,13 +76,24 @@
 //! The kernel knows only the worker. So tied to the worker are: `gettid`, the processor affinity,
 //! signals sent to one thread, `setns` and `unshare`, the thread's name in the kernel, its CPU clock,
 //! and robust or priority-inheriting pthread mutexes. A greenlet that needs one of these to stay the
-//! same is pinned with [`Builder::hub`]. After a `fork` in a greenlet the child has that greenlet
-//! only, as a plain thread; it may `exec` or end, but not use the runtime.
+//! same is pinned with [`Builder::hub`].
+//!
+//! The floating-point control words (MXCSR, x87's, FPCR) are the worker's, too, because a switch does
+//! not save them. A greenlet that changes the rounding mode changes it for every greenlet of that
+//! worker, and finds another after a move. So it puts it back before it waits.
+//!
+//! After a `fork` in a greenlet the child has that greenlet
+//! only, as a plain thread; it may `exec` or end, but not use the runtime: spawning panics. After a
+//! `fork` on a plain thread the child has no hub of a runtime from before; what it spawns there is
+//! never run.
 
 /// Longer texts on how the crate works, for readers of its source.
 pub mod _documentation {
     #[doc = include_str!("docs/thread_locals.md")]
     pub mod thread_locals {}
+
+    #[doc = include_str!("docs/environment.md")]
+    pub mod environment {}
 
     #[doc = include_str!("sched/README.md")]
     pub mod scheduler {}

@@ -34,8 +34,10 @@ const MAX_HUBS: usize = 1024;
 /// that catches `Cancelled` and goes on, at full speed: every wait fails at once. Dropped by one
 /// of its own greenlets, a runtime ends in the background.
 ///
-/// With `panic = "abort"` nothing can unwind: the workers stop, and greenlets that wait are
-/// leaked.
+/// With `panic = "abort"` nothing can unwind. The drop returns when every hub has come out of the
+/// greenlet that it runs and has stopped. What has not ended by then is leaked, with the closures
+/// that have not started: no destructors run, `is_finished` stays false, a wake does nothing, and a
+/// [`join`](JoinHandle::join) waits for ever, on a plain thread or in another runtime.
 pub struct Runtime {
     shared: Arc<Shared>,
     workers: Vec<thread::JoinHandle<()>>,
@@ -64,7 +66,7 @@ impl Runtime {
     /// # Panics
     ///
     /// With the panic of `f`. On a deadlock, with a list of who waits for what. In a greenlet, whose hub
-    /// would be blocked.
+    /// would be blocked. In a process that was forked on a greenlet: the hubs are its parent's.
     ///
     /// ```
     /// # let runtime = greenlet::Runtime::builder().hubs(1).build().unwrap();
@@ -128,6 +130,10 @@ impl Runtime {
     }
 
     /// [`spawn`](crate::spawn) in this runtime, from anywhere.
+    ///
+    /// # Panics
+    ///
+    /// In a process that was forked on a greenlet: the hubs are its parent's.
     #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
     where
@@ -251,6 +257,10 @@ impl RuntimeBuilder {
     /// for [`blocked_after`](Self::blocked_after): once for every time that it does so. Otherwise the
     /// report is written to standard error, once for every place that greenlets are spawned at.
     ///
+    /// With the feature `stacks` the report has the greenlet's stack. A greenlet that computes is sent
+    /// a signal for it, SIGURG, whose handler goes on to one that was there before; a system call that
+    /// it begins at that moment may end with `EINTR`. One that waits is not disturbed.
+    ///
     /// `report` holds up all other reports, and must not panic: that aborts.
     ///
     /// ```
@@ -306,10 +316,10 @@ impl RuntimeBuilder {
     }
 
     fn chosen_hubs(&self) -> Result<usize, BuildError> {
-        let hubs = match (self.hubs, std::env::var("GREENLET_HUBS")) {
+        let hubs = match (self.hubs, variable("GREENLET_HUBS")) {
             (Some(hubs), _) => hubs,
-            (None, Ok(text)) => text.trim().parse().map_err(|_| BuildError::Hubs(text))?,
-            (None, Err(_)) => thread::available_parallelism()
+            (None, Some(text)) => text.trim().parse().map_err(|_| BuildError::Hubs(text))?,
+            (None, None) => thread::available_parallelism()
                 .map_or(1, usize::from)
                 .min(MAX_HUBS),
         };
@@ -321,15 +331,22 @@ impl RuntimeBuilder {
     }
 
     fn chosen_stack_size(&self) -> Result<usize, BuildError> {
-        match (self.stack_size, std::env::var("GREENLET_STACK_SIZE")) {
+        let name = "GREENLET_STACK_SIZE";
+        match (self.stack_size, variable(name)) {
             (Some(size), _) => Ok(size),
-            (None, Ok(text)) => text.trim().parse().map_err(|_| BuildError::Environment {
-                name: "GREENLET_STACK_SIZE",
-                value: text,
-            }),
-            (None, Err(_)) => Ok(stack::DEFAULT_SIZE),
+            (None, Some(text)) => text
+                .trim()
+                .parse()
+                .map_err(|_| BuildError::Environment { name, value: text }),
+            (None, None) => Ok(stack::DEFAULT_SIZE),
         }
     }
+}
+
+/// What a variable says, if it is set. What is not UTF-8 is no number either, and is shown with
+/// replacement characters.
+fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// Why [`try_run`] has not run its closure to the end.

@@ -22,7 +22,8 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// If the default runtime is needed and cannot be built, with the reason.
+    /// If the default runtime is needed and cannot be built, with the reason. In a process that was
+    /// forked on a greenlet: the hubs are its parent's.
     #[track_caller]
     pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
@@ -42,13 +43,16 @@ impl Builder {
 ///
 /// The greenlet gets its stack when it first runs. If there is no memory for one then, it ends
 /// unrun and its `join` says why, as a panic does, with an [`io::Error`]; [`try_spawn`] says it at
-/// once.
+/// once. For want of a stack, `f` is then dropped by the hub, which runs nothing else meanwhile: a
+/// destructor in `f` that waits for a greenlet of that hub waits for ever. Where `f` owns such a
+/// thing, use [`try_spawn`].
 ///
 /// Follows [`std::thread::spawn`].
 ///
 /// # Panics
 ///
-/// If the default runtime is needed and cannot be built, with the reason.
+/// If the default runtime is needed and cannot be built, with the reason. In a process that was
+/// forked on a greenlet: the hubs are its parent's.
 ///
 /// ```
 /// let answer = greenlet::spawn(|| 42).join().unwrap();

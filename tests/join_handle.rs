@@ -3,8 +3,8 @@
 mod support;
 
 use std::collections::HashSet;
-use std::panic::panic_any;
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use greenlet::{Builder, Cancelled, JoinHandle};
@@ -221,6 +221,39 @@ fn a_join_inside_on_thread_stack_panics() {
         }));
         assert!(joined.is_err());
         release.raise();
+    });
+}
+
+#[test]
+fn a_greenlet_that_joins_itself_panics_and_works_on() {
+    on_hubs(|_| {
+        let own = Arc::new(Mutex::new(None::<JoinHandle<u32>>));
+        let greenlet = {
+            let own = own.clone();
+            greenlet::spawn(move || {
+                let handle = loop {
+                    if let Some(handle) = own.lock().unwrap().take() {
+                        break handle;
+                    }
+                    greenlet::yield_now();
+                };
+                let joined = catch_unwind(AssertUnwindSafe(|| handle.join()));
+                let payload = joined.unwrap_err();
+                assert_eq!(
+                    payload.downcast_ref(),
+                    Some(&"a greenlet cannot join itself")
+                );
+                // It waits and joins others as ever.
+                greenlet::yield_now();
+                assert_eq!(greenlet::spawn(|| 5).join().unwrap(), 5);
+                drop(own);
+                1
+            })
+        };
+        *own.lock().unwrap() = Some(greenlet);
+        while Arc::strong_count(&own) > 1 {
+            greenlet::yield_now();
+        }
     });
 }
 

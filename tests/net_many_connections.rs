@@ -37,17 +37,24 @@ impl Gate {
     }
 }
 
-/// As many connections, of two descriptors each, as the process may have.
-fn connections() -> usize {
+/// Descriptors of the process that are no connection's.
+const OTHERS: usize = 64;
+
+/// Lets the process have as many descriptors as it may.
+///
+/// # Panics
+///
+/// If that is too little for all connections, of two descriptors each.
+fn make_room() {
     let mut limit = descriptor_limit();
     limit.rlim_cur = limit.rlim_max;
     set_descriptor_limit(limit);
     let most = usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX);
-    let connections = CONNECTIONS.min(most.saturating_sub(100) / 2);
-    if connections < CONNECTIONS {
-        println!("the limit is {most} descriptors: {connections} connections only");
-    }
-    connections
+    let needed = 2 * CONNECTIONS + OTHERS;
+    assert!(
+        most >= needed,
+        "the hard limit on descriptors is {most}, and this test needs {needed}: `ulimit -Hn`"
+    );
 }
 
 /// A listener whose queue takes everybody: who finds it full tries again a second later.
@@ -148,14 +155,14 @@ fn round(connections: usize, listener: TcpListener) {
 /// Rounds on a runtime of its own, after each of which nothing is left.
 fn rounds_on(hubs: usize, rounds: usize, listener: fn() -> TcpListener) {
     let _watchdog = watchdog();
-    let connections = connections();
+    make_room();
     let runtime = Runtime::builder().hubs(hubs).build().unwrap();
     runtime.run(|| {
         // glibc opens a file for a moment when a thread allocates for the first time.
         round(8, listener());
         let before = open_descriptors();
         for _ in 0..rounds {
-            round(connections, listener());
+            round(CONNECTIONS, listener());
             assert_eq!(open_descriptors(), before);
             // The end of a greenlet is counted a little after its join.
             wait_until(|| greenlet::stats().unwrap().greenlets == 1);
@@ -201,7 +208,8 @@ fn a_listener_s_queue_that_is_too_short_makes_connecting_slow_but_not_impossible
 fn dropping_the_runtime_closes_all_connections() {
     alone("dropping_the_runtime_closes_all_connections", || {
         let _watchdog = watchdog();
-        let connections = connections() / 2;
+        make_room();
+        let connections = CONNECTIONS / 2;
         for hubs in [1, 2, 8] {
             let before = open_descriptors();
             let runtime = Runtime::builder().hubs(hubs).build().unwrap();

@@ -6,7 +6,7 @@ use std::panic::{catch_unwind, panic_any, resume_unwind};
 use std::thread;
 
 use greenlet::Builder;
-use support::{child, on_hubs, runtime, watched};
+use support::{child, on_hubs, quiet, runtime, watched};
 
 #[test]
 fn a_message_names_the_greenlet_and_where_it_was_spawned() {
@@ -142,18 +142,19 @@ fn a_panic_is_caught_inside_the_greenlet() {
 
 #[test]
 fn a_thousand_greenlets_panic_and_each_keeps_its_payload() {
+    quiet::install();
     on_hubs(|_| {
         let panicking: Vec<_> = (0..1000_usize)
             .map(|n| {
                 greenlet::spawn(move || {
                     greenlet::yield_now();
-                    resume_unwind(Box::new(n))
+                    quiet::panic(n)
                 })
             })
             .collect();
         for (n, greenlet) in panicking.into_iter().enumerate() {
             let result: thread::Result<()> = greenlet.join();
-            assert_eq!(*result.unwrap_err().downcast::<usize>().unwrap(), n);
+            assert!(quiet::is(&*result.unwrap_err(), n));
         }
     });
 }

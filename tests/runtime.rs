@@ -2,7 +2,9 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::thread;
 
@@ -64,19 +66,45 @@ fn without_greenlet_hubs_there_is_one_for_each_processor() {
 
 /// What `run` says in a process with this variable.
 fn nonsense(test: &str, variable: (&str, &str), shown: &str) {
-    let _ = child::passes(test, &[variable], || {
-        let error = Runtime::builder().build().unwrap_err();
-        assert!(matches!(
-            error,
-            BuildError::Hubs(_) | BuildError::StackSize(_) | BuildError::Environment { .. }
-        ));
-        assert!(error.to_string().contains(shown), "{error}");
-        let error = greenlet::try_run(|| ()).unwrap_err();
-        assert!(matches!(error, RunError::Build(_)));
-        let payload = std::panic::catch_unwind(|| greenlet::run(|| ())).unwrap_err();
-        let message = payload.downcast_ref::<String>().unwrap();
-        assert!(message.contains(shown), "{message}");
+    let _ = child::passes(test, &[variable], || build_shows(shown));
+}
+
+/// A runtime cannot be built, and every way to build one shows this.
+fn build_shows(shown: &str) {
+    let error = Runtime::builder().build().unwrap_err();
+    assert!(matches!(
+        error,
+        BuildError::Hubs(_) | BuildError::StackSize(_) | BuildError::Environment { .. }
+    ));
+    assert!(error.to_string().contains(shown), "{error}");
+    let error = greenlet::try_run(|| ()).unwrap_err();
+    assert!(matches!(error, RunError::Build(_)));
+    let payload = std::panic::catch_unwind(|| greenlet::run(|| ())).unwrap_err();
+    let message = payload.downcast_ref::<String>().unwrap();
+    assert!(message.contains(shown), "{message}");
+}
+
+/// What is not UTF-8 cannot be given to `child::passes`; the child sets it itself.
+fn bytes(test: &str, name: &str, shown: &str) {
+    child::alone(test, || {
+        let value = OsStr::from_bytes(b"4\xff");
+        // SAFETY: nobody else reads the environment now.
+        unsafe { std::env::set_var(name, value) };
+        build_shows(shown);
     });
+}
+
+#[test]
+fn bytes_that_are_no_text_in_greenlet_hubs_are_an_error() {
+    let test = "bytes_that_are_no_text_in_greenlet_hubs_are_an_error";
+    bytes(test, "GREENLET_HUBS", "1 to 1024, not 4\u{fffd}");
+}
+
+#[test]
+fn bytes_that_are_no_text_in_greenlet_stack_size_are_an_error() {
+    let test = "bytes_that_are_no_text_in_greenlet_stack_size_are_an_error";
+    let shown = "GREENLET_STACK_SIZE must be a number, not \"4\u{fffd}\"";
+    bytes(test, "GREENLET_STACK_SIZE", shown);
 }
 
 #[test]

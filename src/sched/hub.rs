@@ -287,9 +287,10 @@ impl Hub {
 
     #[cold]
     fn answer_roll_call(&self) {
+        let now = clock::now();
         let mut greenlets = Vec::new();
         self.registry
-            .for_each(|greenlet| greenlets.push(Waiting::of(greenlet.cell())));
+            .for_each(|greenlet| greenlets.push(Waiting::of(greenlet.cell(), now)));
         self.remote().roll_call.answer(greenlets);
     }
 

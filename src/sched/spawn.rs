@@ -82,7 +82,16 @@ impl<T> Spawned<T> {
 
     /// Waits for the end and takes the result. `None` if the caller was cancelled meanwhile, which
     /// cannot be with `shielded`; then the greenlet is detached.
+    ///
+    /// # Panics
+    ///
+    /// On the greenlet itself, which would wait for ever.
     pub(crate) fn join(self, shielded: bool) -> Option<thread::Result<T>> {
+        let caller = current::get().greenlet().map(NonNull::from);
+        assert!(
+            caller != Some(self.greenlet()),
+            "a greenlet cannot join itself"
+        );
         // SAFETY: `self` is the only handle, and waits once at a time.
         let outcome = unsafe { self.join_slot().wait(self.cell.id(), shielded) };
         if outcome == Outcome::Cancelled {

@@ -123,3 +123,64 @@ impl Epoll {
         .map(|count| count as usize)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::Instant;
+
+    use super::*;
+
+    /// Waits for a moment; answers how long that was, and whether it was by the fallback.
+    fn short_wait() -> (Duration, bool) {
+        let epoll = Epoll::new().unwrap();
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; 1];
+        let start = Instant::now();
+        let count = epoll.wait(&mut events, Some(Duration::from_nanos(1)));
+        assert_eq!(count.unwrap(), 0);
+        (start.elapsed(), WITHOUT_PWAIT2.load(Relaxed))
+    }
+
+    #[test]
+    fn without_epoll_pwait2_a_wait_takes_whole_milliseconds() {
+        let path = "sys::epoll::tests::without_epoll_pwait2_a_wait_takes_whole_milliseconds";
+        if probe::without("epoll_pwait2") {
+            let (elapsed, by_fallback) = short_wait();
+            assert!(by_fallback, "the fallback was not used");
+            assert!(elapsed > Duration::from_micros(500), "{elapsed:?}");
+            return;
+        }
+        // In a process of its own: the answer is kept for the process.
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args([path, "--exact"])
+            .env("GREENLET_WITHOUT", "epoll_pwait2")
+            .output()
+            .unwrap();
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{stdout}");
+        assert!(stdout.contains("1 passed"), "there is no {path}:\n{stdout}");
+    }
+
+    /// Where the kernel has the call, which it may be forbidden to use.
+    #[test]
+    fn epoll_pwait2_is_used_where_it_is_there() {
+        let (_, by_fallback) = short_wait();
+        // SAFETY: a descriptor that is none; the kernel looks at nothing else then.
+        let answer = cvt(unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                -1,
+                std::ptr::null::<()>(),
+                1,
+                0,
+                0,
+                0,
+            )
+        } as libc::c_int);
+        let refused = matches!(
+            answer.unwrap_err().raw_os_error(),
+            Some(libc::ENOSYS | libc::EPERM)
+        );
+        assert_eq!(by_fallback, refused || probe::without("epoll_pwait2"));
+    }
+}

@@ -1,5 +1,5 @@
 //! Switches that make the runtime believe that the kernel lacks something, so that the
-//! fallback can be tested where the kernel does not lack it.
+//! fallback can be tested where the kernel does not lack it. `src/docs/environment.md` lists them.
 
 use std::sync::OnceLock;
 

@@ -15,6 +15,12 @@ pub(super) fn choose() {
     BY_SYSTEM_CALL.store(by_system_call, Ordering::Relaxed);
 }
 
+/// Whether the fallback is in use.
+#[cfg(test)]
+pub(super) fn is_by_system_call() -> bool {
+    BY_SYSTEM_CALL.load(Ordering::Relaxed)
+}
+
 /// Moves the thread pointer to `tp`.
 ///
 /// # Safety

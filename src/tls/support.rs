@@ -19,7 +19,7 @@ use super::words::Words;
 use super::{check, fork, place, refuse, register, setxid};
 use crate::arch::{self, tcb};
 use crate::error::ThreadLocalsError;
-use crate::sys::{heap, random};
+use crate::sys::random;
 
 /// The answer of [`support`], for those who need it on every switch. Written once, before the
 /// first block exists, with Release; whoever has a block or a hook has got it through something
@@ -136,8 +136,6 @@ impl Support {
         // SAFETY: the field of the running thread's. glibc sets it on the thread that creates
         // another; one that never did would skip the locks of malloc on a glibc before 2.43.
         unsafe { *place::<i32>(arch::thread_pointer(), multiple_threads) = 1 };
-        // The words that greenlets are to share.
-        heap::warm();
         fork::adopt_worker();
         // A child of a fork that created its first thread has glibc's handler back.
         let _ = setxid::wrap();

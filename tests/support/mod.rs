@@ -7,6 +7,7 @@ pub(crate) mod child;
 pub(crate) mod flag;
 pub(crate) mod hubs;
 pub(crate) mod process;
+pub(crate) mod quiet;
 pub(crate) mod recursion;
 pub(crate) mod sockets;
 pub(crate) mod watchdog;

@@ -10,6 +10,17 @@ pub(crate) fn resident() -> usize {
     pages.parse::<usize>().expect("a number") * 4096
 }
 
+/// [`resident`], with the page tables that it takes to find it.
+pub(crate) fn resident_with_page_tables() -> usize {
+    let text = fs::read_to_string("/proc/self/status").expect("status");
+    let bytes = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        1024 * number.expect("a line").parse::<usize>().expect("a number")
+    };
+    bytes("VmRSS:") + bytes("VmPTE:")
+}
+
 pub(crate) fn mappings() -> usize {
     let text = fs::read_to_string("/proc/self/maps").expect("maps");
     text.lines().count()

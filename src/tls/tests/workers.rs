@@ -7,12 +7,12 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::super::place;
+use super::super::{self as tls, place, register};
 use super::child;
 use super::worker::{self, Greenlet};
 use crate::OnWorker;
 use crate::arch::{self, tcb};
-use crate::sys::dl;
+use crate::sys::{auxv, dl, probe};
 
 isolated! { fn a_worker_knows_that_there_are_several_threads() {
     // glibc sets this on the thread that creates another only.
@@ -180,20 +180,45 @@ isolated! { fn on_worker_runs_the_allocator_under_the_workers_thread_pointer() {
     assert_eq!(called(), worker, "outside a greenlet nothing changes");
 } }
 
-isolated! { fn a_thread_pointer_by_system_call_works_where_the_instruction_is_missing() {
-    let path = "tls::tests::workers::a_block_runs_without_the_instruction";
-    child::run_with(path, &[("GREENLET_WITHOUT", "epoll_pwait2, fsgsbase")], || ());
+/// Whether a block's life is run by system calls.
+fn runs_by_system_call() -> bool {
+    Greenlet::new().live(|| drop(thread::current()));
+    register::is_by_system_call()
+}
+
+isolated! { fn mallocs_words_go_along_on_a_visit_to_the_worker_and_come_back() {
+    let greenlet = Greenlet::new();
+    let (own, others) = (worker::words(), worker::words_of_another_thread());
+    greenlet.run(|| {
+        worker::set_words(&others);
+        // SAFETY: nothing in here has a thread-local.
+        let visit = unsafe { tls::Visit::begin() };
+        let seen = worker::words();
+        // As if malloc had changed them there.
+        worker::set_words(&own);
+        drop(visit);
+        assert_eq!(seen, others, "the worker has the greenlet's");
+        assert_eq!(worker::words(), own, "the greenlet has the worker's");
+    });
 } }
 
 #[test]
-fn a_block_runs_without_the_instruction() {
-    // Run by the test above, with the instruction hidden.
-    if std::env::var_os("GREENLET_WITHOUT").is_some() {
-        assert!(crate::sys::probe::without("fsgsbase"));
-        assert!(!crate::sys::probe::without("nothing of the kind"));
-        Greenlet::new().live(|| drop(thread::current()));
-    }
+fn a_thread_pointer_by_system_call_works_where_the_instruction_is_missing() {
+    let path = "tls::tests::workers::a_thread_pointer_by_system_call_works_where_the_instruction_is_missing";
+    child::run_with(
+        path,
+        &[("GREENLET_WITHOUT", "epoll_pwait2, fsgsbase")],
+        || {
+            assert!(runs_by_system_call(), "the fallback was not used");
+            assert!(!probe::without("nothing of the kind"));
+        },
+    );
 }
+
+isolated! { fn the_instruction_is_used_where_it_is_there_and_not_hidden() {
+    let is_there = arch::has_thread_pointer_instruction(auxv::hwcap2());
+    assert_eq!(runs_by_system_call(), !is_there || probe::without("fsgsbase"));
+} }
 
 isolated! { fn a_signal_handler_on_a_greenlet_knows_the_worker() {
     static SEEN: AtomicUsize = AtomicUsize::new(0);
