@@ -10,7 +10,7 @@ use super::findings::Findings;
 use super::hooks::{self, Hooks};
 use super::ids::Ids;
 use super::keys::Keys;
-use super::layout::Layout;
+use super::layout::{self, Layout};
 use super::list::StackList;
 use super::modules::CurrentModules;
 use super::symbols::Symbols;
@@ -52,15 +52,28 @@ fn install(hooks: Hooks) -> Result<&'static Support, ThreadLocalsError> {
     refuse::refuse()?;
     register::choose();
     let support: &'static Support = Box::leak(Box::new(Support::find()?));
+    check_reach(support, (hooks.current)())?;
     // Release: pairs with the Acquire in `installed`.
     INSTALLED.store(std::ptr::from_ref(support).cast_mut(), Ordering::Release);
-    setxid::wrap()?;
     check::check(support)?;
+    // Handlers come after all checks: a library that is refused may be unloaded. glibc forgets
+    // those of `fork` then, but not the signal's, which comes last.
     fork::install().map_err(|error| {
         ThreadLocalsError::new("fork", format!("no handlers can be registered: {error}"))
     })?;
+    setxid::wrap()?;
     hooks::install(hooks);
     Ok(support)
+}
+
+/// Refuses a thread-local of the scheduler's that is not part of every block.
+fn check_reach(support: &Support, current: usize) -> Result<(), ThreadLocalsError> {
+    let thread = arch::thread_pointer();
+    if layout::static_thread_locals(&support.symbols, thread).contains(&current) {
+        return Ok(());
+    }
+    let found = "this crate's thread-locals are dynamic: it was loaded by dlopen";
+    Err(ThreadLocalsError::new("current", found))
 }
 
 /// The support of this process.

@@ -19,6 +19,7 @@ thread_local! {
 pub(super) fn support() -> &'static Support {
     static ADOPT: Once = Once::new();
     let hooks = Hooks {
+        current: || WORKER.with(Cell::as_ptr).addr(),
         worker_thread_pointer: || WORKER.get(),
         forked_child: || FORKED.set(FORKED.get() + 1),
     };
