@@ -267,12 +267,13 @@ pub(crate) fn missing_greenlets(tables: &[Table]) -> bool {
 }
 
 /// Everything for programs.
-pub(crate) fn json(args: &Args, machine: Value, tables: &[Table]) -> Value {
+pub(crate) fn json(args: &Args, machine: Value, notes: &[String], tables: &[Table]) -> Value {
     let tables: Vec<Value> = tables.iter().map(table_json).collect();
     json!({
         "machine": machine,
         "runs": args.runs,
         "quick": args.quick,
+        "notes": notes,
         "results": tables,
     })
 }
