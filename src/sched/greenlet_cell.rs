@@ -226,6 +226,20 @@ pub(crate) struct SpawnOptions {
     pub(crate) ground: Option<GreenletGround>,
 }
 
+impl SpawnOptions {
+    /// No name, any hub, and a stack when it first runs.
+    #[inline]
+    pub(crate) fn new(slot_size: usize, spawned_at: &'static Location<'static>) -> Self {
+        Self {
+            name: None,
+            spawned_at,
+            slot_size,
+            hub: None,
+            ground: None,
+        }
+    }
+}
+
 /// The right to run a greenlet: there is one, in a queue or on its way from one to another.
 #[derive(Debug)]
 pub(crate) struct Runnable(NonNull<GreenletCell>);
