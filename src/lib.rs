@@ -75,8 +75,8 @@
 //!
 //! The kernel knows only the worker. So tied to the worker are: `gettid`, the processor affinity,
 //! signals sent to one thread, `setns` and `unshare`, the thread's name in the kernel, its CPU clock,
-//! and robust or priority-inheriting pthread mutexes. A greenlet that needs one of these to stay the
-//! same is pinned with [`Builder::hub`].
+//! and priority-inheriting pthread mutexes. A greenlet that needs one of these to stay the same is
+//! pinned with [`Builder::hub`].
 //!
 //! The floating-point control words (MXCSR, x87's, FPCR) are the worker's, too, because a switch does
 //! not save them. A greenlet that changes the rounding mode changes it for every greenlet of that

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicU8, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::Duration;
 
 /// The kind of call site that parked a greenlet: for dumps, reports and traces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,44 +104,58 @@ impl fmt::Debug for Wait {
 /// that parts of two waits may be seen together.
 #[derive(Debug)]
 pub(crate) struct WaitCell {
-    reason: AtomicU8,
-    object: AtomicU64,
-    /// In nanoseconds of the monotonic clock, about.
-    since: AtomicU64,
+    /// The reason in the high byte, the object's number in the others.
+    wait: AtomicU64,
+    /// When it began, in units of [`UNIT`].
+    since: AtomicU32,
 }
 
+/// 2 to the power of this many nanoseconds, about a millisecond: in 32 bits, 52 days.
+const UNIT: u32 = 20;
+
 impl WaitCell {
-    /// One for every reason, and this one for none.
-    const NONE: u8 = u8::MAX;
+    const REASON_SHIFT: u32 = 56;
+    const OBJECT: u64 = (1 << Self::REASON_SHIFT) - 1;
+    /// No reason has all bits.
+    const NONE: u64 = u64::MAX;
 
     pub(crate) const fn new() -> Self {
         Self {
-            reason: AtomicU8::new(Self::NONE),
-            object: AtomicU64::new(NO_OBJECT),
-            since: AtomicU64::new(0),
+            wait: AtomicU64::new(Self::NONE),
+            since: AtomicU32::new(0),
         }
     }
 
     #[inline]
     pub(crate) fn begin(&self, wait: Wait, now: u64) {
-        self.object.store(wait.object, Relaxed);
-        self.since.store(now, Relaxed);
-        self.reason.store(wait.reason as u8, Relaxed);
+        let reason = (wait.reason as u64) << Self::REASON_SHIFT;
+        self.since.store((now >> UNIT) as u32, Relaxed);
+        self.wait
+            .store(reason | wait.object & Self::OBJECT, Relaxed);
     }
 
     #[inline]
     pub(crate) fn end(&self) {
-        self.reason.store(Self::NONE, Relaxed);
+        self.wait.store(Self::NONE, Relaxed);
     }
 
     pub(crate) fn get(&self) -> Option<Wait> {
-        let reason = WaitReason::ALL.get(usize::from(self.reason.load(Relaxed)))?;
-        Some(reason.on(self.object.load(Relaxed)))
+        let wait = self.wait.load(Relaxed);
+        let reason = WaitReason::ALL.get((wait >> Self::REASON_SHIFT) as usize)?;
+        let object = match wait & Self::OBJECT {
+            Self::OBJECT => NO_OBJECT,
+            object => object,
+        };
+        Some(reason.on(object))
     }
 
-    /// When the wait began.
-    pub(crate) fn since(&self) -> u64 {
-        self.since.load(Relaxed)
+    /// How long ago the wait began, up to a millisecond or two; less 52 days for each time that
+    /// these have passed.
+    pub(crate) fn age(&self, now: u64) -> Duration {
+        let units = ((now >> UNIT) as u32).wrapping_sub(self.since.load(Relaxed));
+        // A clock that is a little behind.
+        let units = if units > u32::MAX / 2 { 0 } else { units };
+        Duration::from_nanos(u64::from(units) << UNIT)
     }
 }
 
@@ -154,8 +169,10 @@ mod tests {
         assert_eq!(cell.get(), None);
         for reason in WaitReason::ALL {
             for wait in [reason.into(), reason.on(0), reason.on(7)] {
-                cell.begin(wait, 5);
-                assert_eq!((cell.get(), cell.since()), (Some(wait), 5));
+                cell.begin(wait, 5 << UNIT);
+                assert_eq!(cell.get(), Some(wait));
+                assert_eq!(cell.age(7 << UNIT), Duration::from_nanos(2 << UNIT));
+                assert_eq!(cell.age(4 << UNIT), Duration::ZERO);
             }
         }
         cell.end();

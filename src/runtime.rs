@@ -257,6 +257,10 @@ impl RuntimeBuilder {
     /// for [`blocked_after`](Self::blocked_after): once for every time that it does so. Otherwise the
     /// report is written to standard error, once for every place that greenlets are spawned at.
     ///
+    /// With the feature `stacks` the report has the greenlet's stack. A greenlet that computes is sent
+    /// a signal for it, SIGURG, whose handler goes on to one that was there before; a system call that
+    /// it begins at that moment may end with `EINTR`. One that waits is not disturbed.
+    ///
     /// `report` holds up all other reports, and must not panic: that aborts.
     ///
     /// ```

@@ -97,7 +97,47 @@ fn a_greenlet_that_computes_is_reported_as_such() {
     let report = reports.recv_timeout(LONG);
     reported.store(true, SeqCst);
     computing.join().unwrap();
-    assert_eq!(report.unwrap().activity, BlockedActivity::Computing);
+    let report = report.unwrap();
+    assert_eq!(report.activity, BlockedActivity::Computing);
+    assert!(!report.stack.is_empty(), "{report}");
+}
+
+#[inline(never)]
+fn spin(until: &AtomicBool) {
+    while !until.load(SeqCst) {
+        std::hint::spin_loop();
+    }
+}
+
+#[inline(never)]
+fn spin_outer(until: &AtomicBool) {
+    spin(until);
+    std::hint::black_box(());
+}
+
+#[test]
+fn a_handler_of_the_signal_is_still_called() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    extern "C" fn count(_: libc::c_int) {
+        CALLS.fetch_add(1, SeqCst);
+    }
+    let test = "a_handler_of_the_signal_is_still_called";
+    child::alone(test, || {
+        // SAFETY: the handler uses an atomic.
+        unsafe { libc::signal(libc::SIGURG, count as *const () as usize) };
+        let (runtime, reports) = reporting(1);
+        let until = Arc::new(AtomicBool::new(false));
+        let its = until.clone();
+        let spinning = runtime.spawn(move || spin_outer(&its));
+        let report = reports.recv_timeout(LONG);
+        let by_the_monitor = CALLS.load(SeqCst);
+        // SAFETY: takes a number.
+        unsafe { libc::raise(libc::SIGURG) };
+        until.store(true, SeqCst);
+        spinning.join().unwrap();
+        assert!(report.is_ok());
+        assert_eq!((by_the_monitor, CALLS.load(SeqCst)), (0, 1));
+    });
 }
 
 #[test]
@@ -354,4 +394,51 @@ fn without_the_barrier_a_report_has_no_greenlet_and_work_goes_on_all_the_same() 
         );
         slowest_beside_a_blocked_hub();
     });
+}
+
+#[cfg(feature = "stacks")]
+mod stacks {
+    use super::*;
+
+    #[inline(never)]
+    fn inner(time: Duration) {
+        block(time);
+        std::hint::black_box(());
+    }
+
+    #[inline(never)]
+    fn outer(time: Duration) {
+        inner(time);
+        std::hint::black_box(());
+    }
+
+    /// Whether the stack has these functions, one after the other.
+    fn has_calls(stack: &[String], innermost_first: [&str; 2]) -> bool {
+        let position = |name: &str| stack.iter().position(|frame| frame.contains(name));
+        match innermost_first.map(position) {
+            [Some(inner), Some(outer)] => inner < outer,
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn a_report_has_the_stack_of_who_waits_and_of_who_computes() {
+        let _watchdog = watched();
+        for hubs in [1, 2] {
+            let (runtime, reports) = reporting(hubs);
+            runtime.run(|| outer(Duration::from_millis(300)));
+            let report = reports.recv_timeout(LONG).unwrap();
+            let calls = ["stacks::inner", "stacks::outer"];
+            assert!(has_calls(&report.stack, calls), "{report}");
+            let until = Arc::new(AtomicBool::new(false));
+            let its = until.clone();
+            let spinning = runtime.spawn(move || spin_outer(&its));
+            let report = reports.recv_timeout(LONG);
+            until.store(true, SeqCst);
+            spinning.join().unwrap();
+            let report = report.unwrap();
+            let calls = ["blocked_hub::spin", "blocked_hub::spin_outer"];
+            assert!(has_calls(&report.stack, calls), "{report}");
+        }
+    }
 }

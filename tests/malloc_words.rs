@@ -85,8 +85,10 @@ fn exhaust() {
         // SAFETY: freed below. The answer may be null.
         *place = black_box(unsafe { libc::malloc(SIZE) });
     }
-    // SAFETY: each is malloc's, and freed once.
-    memory.map(|place| unsafe { libc::free(place) });
+    for place in memory {
+        // SAFETY: malloc's, and freed once.
+        unsafe { libc::free(place) };
+    }
 }
 
 /// In a greenlet pinned to the hub, which is on the main arena: has greenlets of that hub find it

@@ -21,6 +21,9 @@ pub struct BlockedHub {
     pub since: Duration,
     /// What it does.
     pub activity: BlockedActivity,
+    /// Who has called whom, the innermost function first; as a text, for people. With the feature
+    /// `stacks` the whole stack, names and lines; otherwise where it is, and nothing more.
+    pub stack: Vec<String>,
 }
 
 /// The greenlet that blocks its hub.
@@ -60,7 +63,11 @@ impl fmt::Display for BlockedHub {
             f,
             " has kept hub {} to itself for {milliseconds} ms: {}",
             self.hub, self.activity
-        )
+        )?;
+        for frame in &self.stack {
+            write!(f, "\n    in {frame}")?;
+        }
+        Ok(())
     }
 }
 

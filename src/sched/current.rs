@@ -7,6 +7,7 @@
 //! and after.
 
 use std::cell::{Cell, OnceCell};
+use std::io;
 use std::ptr;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -16,6 +17,8 @@ use super::greenlet_cell::GreenletCell;
 use super::hub::Hub;
 use super::shared::Shared;
 use super::thread_cell;
+use crate::lock::Mutex;
+use crate::sys::thread;
 
 thread_local! {
     static CURRENT: Cell<Current> = const { Cell::new(Current::NOBODY) };
@@ -101,13 +104,34 @@ pub(super) fn thread() -> CellRef {
 }
 
 /// The thread pointer of the worker that runs the present greenlet, or ran it before it forked
-/// this process; 0 elsewhere. Safe in signal handlers.
+/// this process; 0 where the present one is the thread's own: so also on a greenlet that shares
+/// its worker's thread-locals. Safe in signal handlers.
 pub(super) fn worker_thread_pointer() -> usize {
     let current = get();
     match current.hub() {
-        Some(hub) if !current.cell.is_null() => hub.thread_pointer(),
+        Some(hub) if !current.cell.is_null() && hub.words.is_some() => hub.thread_pointer(),
         _ => FORKED_WORKER.get(),
     }
+}
+
+/// Registers, once in a process, what a child does that was forked on a greenlet.
+///
+/// On a greenlet with a block, the thread pointer is the worker's or the greenlet's when it is
+/// called, depending on who registered first: on the worker there is nobody to change, and
+/// `tls` calls [`become_plain_thread`] on the greenlet.
+pub(super) fn watch_forks() -> io::Result<()> {
+    extern "C" fn child() {
+        if get().greenlet().is_some() {
+            become_plain_thread();
+        }
+    }
+    static REGISTERED: Mutex<bool> = Mutex::new(false);
+    let mut registered = REGISTERED.lock();
+    if !*registered {
+        thread::at_fork(None, None, Some(child))?;
+        *registered = true;
+    }
+    Ok(())
 }
 
 /// In a child that was forked on a greenlet: what goes on is a plain thread.

@@ -14,11 +14,12 @@ use std::time::Duration;
 use super::cell::{CellRef, Id};
 use super::greenlet_cell::GreenletCell;
 use super::roll_call::Waiting;
+use super::sampler;
 use super::shared::Shared;
 use super::thread_cell;
 use crate::lock::Mutex;
 use crate::reason::WaitReason;
-use crate::sys::{clock, task};
+use crate::sys::task;
 
 /// The first look for a deadlock is repeated after this, and then after twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -211,10 +212,9 @@ fn find(runtimes: &[Arc<Shared>], told: Option<&Snapshot>) -> Option<(Snapshot, 
     if quiet(runtimes)? != state {
         return None;
     }
-    let now = clock::now();
     let mut greenlets = greenlets
         .into_iter()
-        .map(|waiting| WaitingGreenlet::new(waiting, now))
+        .map(WaitingGreenlet::new)
         .collect::<Option<Vec<_>>>()?;
     greenlets.sort_by_key(|greenlet| greenlet.id);
     Some((state, Deadlock { greenlets }))
@@ -222,7 +222,7 @@ fn find(runtimes: &[Arc<Shared>], told: Option<&Snapshot>) -> Option<(Snapshot, 
 
 impl WaitingGreenlet {
     /// `None` if it waits for something that comes by itself, or does not wait.
-    fn new(waiting: Waiting, now: u64) -> Option<Self> {
+    fn new(waiting: Waiting) -> Option<Self> {
         let wait = waiting.waits?;
         if !matches!(wait.reason, WaitReason::Park | WaitReason::Join) {
             return None;
@@ -233,7 +233,7 @@ impl WaitingGreenlet {
             spawned_at: waiting.spawned_at,
             waits: wait.to_string(),
             waits_for: wait.object(),
-            since: Duration::from_nanos(now.saturating_sub(waiting.since)),
+            since: waiting.since,
         })
     }
 }
@@ -290,7 +290,8 @@ fn all_threads_wait(runtimes: &[Arc<Shared>], state: &Snapshot) -> Option<bool> 
     }
     let status = task::process_status().ok()?;
     let ours = state.switches.len() + 1 + idle + state.blocked.0;
-    Some(status.threads == ours && !task::catches_foreign_signals(&status))
+    let own = (!sampler::hides_a_handler()).then_some(sampler::SIGNAL);
+    Some(status.threads == ours && !task::catches_foreign_signals(&status, own))
 }
 
 /// What every greenlet waits for, asked of the hubs. `None` if one does not answer in time.

@@ -5,13 +5,12 @@ use std::cell::UnsafeCell;
 use std::fmt;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering::Relaxed;
 
 use corosensei::{Coroutine, Yielder};
 
 use super::cell::{Cell, CellRef, Id};
-use super::current::Current;
 use super::ground::GreenletGround;
 use super::hub::Hub;
 use super::join::JoinSlot;
@@ -25,8 +24,17 @@ use crate::waker::Header;
 pub(super) type GreenletCoroutine = Coroutine<*const Hub, Handoff, (), Ground>;
 pub(super) type GreenletYielder = Yielder<*const Hub, Handoff>;
 
+/// The number of a hub, in as few bytes as there can be hubs for.
+pub(super) type HubNumber = u16;
+
 /// `pinned` of a greenlet that may run on any hub.
-const ANYWHERE: usize = usize::MAX;
+const ANYWHERE: HubNumber = HubNumber::MAX;
+
+/// `Run::hub` of a greenlet that has not run yet.
+const NOWHERE: HubNumber = HubNumber::MAX;
+
+// Every byte counts a million times.
+const _: () = assert!(size_of::<GreenletCell>() <= 232);
 
 /// What has to be known of a greenlet's closure and result, whose types only `body.rs` knows.
 #[derive(Debug)]
@@ -67,13 +75,14 @@ pub(crate) struct GreenletCell {
     cell: Cell,
     /// The hub that it must run on, or `ANYWHERE`. Written at spawn, and once more by the hub
     /// that starts a greenlet which shares that worker's thread-locals.
-    pinned: AtomicUsize,
+    pinned: AtomicU16,
+    /// Its slot has two to the power of this many bytes.
+    slot_class: u8,
     /// For who has the right to run it (the holder of the [`Runnable`]), and the greenlet itself
     /// while it runs. Beside `pinned`, so that a switch touches few cache lines.
     pub(super) run: UnsafeCell<Run>,
     /// Valid while the greenlet is alive: a runtime ends after its last greenlet.
     shared: *const Shared,
-    pub(super) slot_size: usize,
     pub(super) body: &'static BodyTable,
     pub(super) join: JoinSlot,
     /// Used by the hub that started it only; see `Registry`.
@@ -86,8 +95,6 @@ pub(crate) struct GreenletCell {
 pub(super) struct Run {
     /// Its own thread pointer; 0 if it shares its worker's.
     pub(super) thread_pointer: usize,
-    /// The hub that it ran on last.
-    pub(super) hub: *const Hub,
     /// On its stack, while it is started.
     pub(super) yielder: *const GreenletYielder,
     /// Inside `on_thread_stack`, where it cannot park.
@@ -96,11 +103,15 @@ pub(super) struct Run {
     /// what is left is its result that nobody wants and the thread-locals' destructors; or it drops
     /// another greenlet's result.
     pub(super) closing: bool,
+    /// The hub that it ran on last.
+    pub(super) hub: HubNumber,
+    /// The hub that started it, in whose registry it is.
+    pub(super) home: HubNumber,
+    /// The hub in whose wheel `timer` is.
+    pub(super) timer_hub: HubNumber,
     pub(super) coroutine: Option<GreenletCoroutine>,
-    /// Where its `current` thread-local lies, for the hub to write through.
-    pub(super) current: *mut Current,
-    /// The timer of the present park: the hub whose wheel it is in, and the key.
-    pub(super) timer: Option<(usize, crate::timer::Key)>,
+    /// The timer of the present park.
+    pub(super) timer: Option<crate::timer::Key>,
     pub(super) ground: Option<GreenletGround>,
 }
 
@@ -121,8 +132,8 @@ impl GreenletCell {
         Self {
             cell: Cell::new(header, id, spawn.name, spawn.spawned_at),
             shared,
-            slot_size: spawn.slot_size,
-            pinned: AtomicUsize::new(spawn.hub.unwrap_or(ANYWHERE)),
+            slot_class: spawn.slot_size.trailing_zeros() as u8,
+            pinned: AtomicU16::new(spawn.hub.map_or(ANYWHERE, hub_number)),
             body,
             join: JoinSlot::new(),
             links: UnsafeCell::new(Links::new()),
@@ -130,8 +141,9 @@ impl GreenletCell {
                 coroutine: None,
                 ground: spawn.ground,
                 thread_pointer: 0,
-                current: ptr::null_mut(),
-                hub: ptr::null(),
+                hub: NOWHERE,
+                home: NOWHERE,
+                timer_hub: NOWHERE,
                 yielder: ptr::null(),
                 timer: None,
                 off_stack: false,
@@ -155,16 +167,21 @@ impl GreenletCell {
         self.shared
     }
 
+    /// The size of its slot; that of a slot is a power of two.
+    pub(super) fn slot_size(&self) -> usize {
+        1 << self.slot_class
+    }
+
     /// The hub that it must run on.
     #[inline]
     pub(super) fn pinned(&self) -> Option<usize> {
         // Relaxed: written before the greenlet is handed on, which orders it.
         let hub = self.pinned.load(Relaxed);
-        (hub != ANYWHERE).then_some(hub)
+        (hub != ANYWHERE).then_some(hub.into())
     }
 
     pub(super) fn pin(&self, hub: usize) {
-        self.pinned.store(hub, Relaxed);
+        self.pinned.store(hub_number(hub), Relaxed);
     }
 
     /// See [`Header::cancel`]. Called on a hub of the greenlet's runtime.
@@ -181,6 +198,13 @@ impl GreenletCell {
         // SAFETY: alive, as `&self` shows; the cell is the first field.
         unsafe { CellRef::retain(NonNull::from(self).cast()) }
     }
+}
+
+/// A runtime has 1,024 hubs at the most.
+#[inline]
+pub(super) fn hub_number(index: usize) -> HubNumber {
+    debug_assert!(index < usize::from(ANYWHERE));
+    index as HubNumber
 }
 
 impl fmt::Debug for GreenletCell {

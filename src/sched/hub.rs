@@ -49,6 +49,8 @@ pub(crate) struct Hub {
     shared: Arc<Shared>,
     /// The worker's own.
     pub(super) thread_pointer: usize,
+    /// From a thread pointer to that thread's or greenlet's `current` thread-local.
+    pub(super) current_offset: usize,
     /// The bounds of the worker's stack.
     stack: Range<usize>,
     /// The words of thread-locals that greenlets share with their worker; `None` if they share
@@ -82,6 +84,7 @@ impl Hub {
         Self {
             index,
             thread_pointer: arch::thread_pointer(),
+            current_offset: (current::place() as usize).wrapping_sub(arch::thread_pointer()),
             stack,
             words: shared.support.map(tls::Support::words),
             shared,
@@ -284,9 +287,10 @@ impl Hub {
 
     #[cold]
     fn answer_roll_call(&self) {
+        let now = clock::now();
         let mut greenlets = Vec::new();
         self.registry
-            .for_each(|greenlet| greenlets.push(Waiting::of(greenlet.cell())));
+            .for_each(|greenlet| greenlets.push(Waiting::of(greenlet.cell(), now)));
         self.remote().roll_call.answer(greenlets);
     }
 

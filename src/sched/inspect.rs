@@ -39,12 +39,12 @@ pub(super) fn inspect<R>(remote: &Remote, look: impl FnOnce(&GreenletCell) -> R)
     let cell = remote.running.load(Relaxed);
     INSPECTED.store(cell, Relaxed);
     let is_kept = membarrier::all_threads() && remote.running.load(Relaxed) == cell;
-    // SAFETY: it runs on that hub, or did after the barrier, so it is alive until it has ended,
-    // which waits for the store below.
-    let found = is_kept
-        .then(|| unsafe { cell.as_ref() })
-        .flatten()
-        .map(look);
+    let found = match is_kept {
+        // SAFETY: it runs on that hub, or did after the barrier, so it is alive until it has ended,
+        // which waits for the store below.
+        true => unsafe { cell.as_ref() }.map(look),
+        false => None,
+    };
     // Release: pairs with the Acquire in `await_inspection`: the look is over.
     INSPECTED.store(ptr::null_mut(), Release);
     found

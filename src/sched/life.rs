@@ -4,8 +4,8 @@ use std::any::Any;
 use std::io;
 use std::ptr::{self, NonNull};
 
-use super::current::{self, Current};
-use super::greenlet_cell::{GreenletCell, GreenletCoroutine, GreenletYielder};
+use super::current;
+use super::greenlet_cell::{GreenletCell, GreenletCoroutine, GreenletYielder, hub_number};
 use super::ground::GreenletGround;
 use super::hub::Hub;
 use super::inspect;
@@ -40,7 +40,7 @@ impl Hub {
         inspect::await_inspection(cell);
         greenlet.join.end();
         // SAFETY: set when it was started.
-        let home = unsafe { (*greenlet.links.get()).home };
+        let home = usize::from(unsafe { (*greenlet.run.get()).home });
         if home == self.index() {
             // SAFETY: this hub started it; and the greenlet's own reference is nobody else's.
             unsafe {
@@ -78,7 +78,7 @@ impl Hub {
         let run = greenlet.run.get();
         // SAFETY: as above, so `run` is the hub's; for all uses below.
         let reserved = unsafe { (*run).ground.take() };
-        let ground = reserved.map_or_else(|| self.ground(greenlet.slot_size), Ok);
+        let ground = reserved.map_or_else(|| self.ground(greenlet.slot_size()), Ok);
         let mut ground = match ground.and_then(|ground| ground.ready(self.shared().support)) {
             Ok(ground) => ground,
             Err(error) => {
@@ -102,14 +102,13 @@ impl Hub {
             match ground.block() {
                 Some(block) => {
                     (*run).thread_pointer = block.thread_pointer();
-                    let offset = (current::place() as usize).wrapping_sub(self.thread_pointer);
-                    (*run).current = block.thread_pointer().wrapping_add(offset) as *mut Current;
                 }
                 None => greenlet.pin(self.index()),
             }
             (*run).ground = Some(ground);
             (*run).coroutine = Some(coroutine);
-            self.registry.insert(cell, self.index());
+            (*run).home = hub_number(self.index());
+            self.registry.insert(cell);
         }
         if self.ending.get() && cfg!(panic = "unwind") {
             greenlet.cancel();
@@ -137,7 +136,7 @@ impl Hub {
     fn note_usage(&self, greenlet: &GreenletCell, ground: &mut GreenletGround) {
         let used = ground.used(self.shared().support);
         let site = greenlet.cell().spawned_at();
-        self.shared().usage.note(site, greenlet.slot_size, used);
+        self.shared().usage.note(site, greenlet.slot_size(), used);
     }
 
     /// Keeps a stack for the next greenlet.

@@ -15,7 +15,7 @@
 //! | `shared` | what hubs share |
 //! | `registry` | all greenlets that have started |
 //! | `monitor`, `inspect` | the thread that watches hubs, and how it looks at a greenlet |
-//! | `blocked` | the report of a hub that is stuck |
+//! | `blocked`, `sampler` | the report of a hub that is stuck, and the stack in it |
 //! | `deadlock`, `roll_call` | finding greenlets that nothing can wake, and asking them why |
 //! | `coarse_clock` | the time, about |
 //! | `ground` | a stack with its thread-locals |
@@ -41,6 +41,7 @@ mod park;
 mod queue;
 mod registry;
 mod roll_call;
+mod sampler;
 mod schedule;
 mod shared;
 mod spawn;

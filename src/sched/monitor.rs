@@ -22,6 +22,7 @@ use super::coarse_clock;
 use super::deadlock::Detector;
 use super::greenlet_cell::GreenletCell;
 use super::inspect::inspect;
+use super::sampler::Sample;
 use super::shared::{Remote, Shared};
 use crate::abort::AbortOnUnwind;
 use crate::lock::Mutex;
@@ -36,9 +37,6 @@ pub(crate) const BLOCKED_AFTER: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 /// And not more often than this.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(200);
-/// A hub that has waited for a processor, but computed less than this, is not blocked by its
-/// greenlet.
-const LEAST_COMPUTED: u32 = 2;
 
 /// What a runtime wants of the monitor.
 #[derive(Clone)]
@@ -121,7 +119,8 @@ pub(super) fn watch(shared: &Arc<Shared>) -> io::Result<()> {
     Ok(())
 }
 
-/// The runtime's hubs have ended. The monitor keeps nothing of it alive any more.
+/// The runtime's hubs have ended. When this returns, the monitor keeps nothing of it alive, and its
+/// reports are delivered.
 pub(super) fn unwatch(shared: &Arc<Shared>) {
     let mut watched = MONITOR.watched.lock();
     let is_another = |runtime: &Weak<Shared>| runtime.as_ptr() != Arc::as_ptr(shared);
@@ -129,6 +128,7 @@ pub(super) fn unwatch(shared: &Arc<Shared>) {
     drop(watched);
     MONITOR.notify();
     drop(MONITOR.round.lock());
+    await_deliveries();
 }
 
 /// A hub has woken.
@@ -168,8 +168,7 @@ impl Monitor {
             let again = sleeps.then(|| detector.look(&runtimes)).flatten();
             drop(runtimes);
             drop(round);
-            // With no lock held: they may do whatever they like.
-            reports.iter().for_each(Report::deliver);
+            deliver(reports);
             if sleeps {
                 self.pause(ASLEEP, again);
                 begun = coarse_clock::refresh();
@@ -231,23 +230,61 @@ pub(super) struct HubWatch {
     seen: (u64, u64),
     /// When these numbers were seen first.
     since: u64,
-    /// When they were seen again, and the worker's processor time then.
-    again: Option<(u64, Duration)>,
+    /// The worker's processor time when they were seen again.
+    computed: Option<Duration>,
     /// This stop was told to the user.
     is_reported: bool,
 }
 
-/// A report, and who is told.
+/// A report that is still without its stack's names, and who is told.
 struct Report {
     listener: OnBlocked,
     blocked: BlockedHub,
+    sample: Option<Sample>,
 }
 
 impl Report {
-    fn deliver(&self) {
-        match &self.listener {
+    fn deliver(mut self) {
+        let stack = self.sample.take().map(|sample| sample.describe());
+        self.blocked.stack = stack.unwrap_or_default();
+        match self.listener {
             OnBlocked::Print => print_once(&self.blocked),
             OnBlocked::Call(hook) => hook(&self.blocked),
+        }
+    }
+}
+
+/// On a thread of their own: looking up names and whatever listeners do takes longer than a hub's
+/// timers can wait.
+fn deliver(reports: Vec<Report>) {
+    static ONE_AFTER_THE_OTHER: Mutex<()> = Mutex::new(());
+    if reports.is_empty() {
+        return;
+    }
+    let deliver = || {
+        let guard = AbortOnUnwind::arm("a listener to reports of blocked hubs");
+        let _turn = ONE_AFTER_THE_OTHER.lock();
+        reports.into_iter().for_each(Report::deliver);
+        guard.disarm();
+    };
+    let thread = thread::Builder::new()
+        .name("greenlet-report".into())
+        .spawn(deliver);
+    // Without a thread there is no report; the next one may have more luck.
+    let mut deliveries = DELIVERIES.lock();
+    deliveries.retain(|delivery| !delivery.is_finished());
+    deliveries.extend(thread);
+}
+
+/// Threads that deliver reports.
+static DELIVERIES: Mutex<Vec<thread::JoinHandle<()>>> = Mutex::new(Vec::new());
+
+/// Returns when all reports so far are delivered, but for the one whose listener calls this.
+fn await_deliveries() {
+    let deliveries = std::mem::take(&mut *DELIVERIES.lock());
+    for delivery in deliveries {
+        if delivery.thread().id() != thread::current().id() {
+            let _ = delivery.join();
         }
     }
 }
@@ -290,15 +327,16 @@ impl HubWatch {
         }
         self.since = self.since.max(begun);
         let task = TaskId::from_raw(remote.task.load(Relaxed));
-        if self.again.is_none() {
-            self.again = task::cpu_time(task).ok().map(|time| (now, time));
+        if self.computed.is_none() {
+            self.computed = task::cpu_time(task).ok();
         }
         let stopped = Duration::from_nanos(now.saturating_sub(self.since));
         if stopped < options.blocked_after {
             return pause;
         }
+        let again = offer(runtime, remote, now);
         if !self.is_reported
-            && let Some(activity) = self.activity(task, now)
+            && let Some((activity, sample)) = self.activity(task, options.blocked_after)
         {
             self.is_reported = true;
             runtime.blocked.fetch_add(1, Relaxed);
@@ -309,22 +347,30 @@ impl HubWatch {
                     greenlet: inspect(remote, BlockingGreenlet::of),
                     since: stopped,
                     activity,
+                    stack: Vec::new(),
                 },
+                sample,
             });
         }
-        pause.min(offer(runtime, remote, now))
+        pause.min(again)
     }
 
-    /// What keeps the hub. `None` if it is only waiting for a processor, or nothing is known.
-    fn activity(&self, task: TaskId, now: u64) -> Option<BlockedActivity> {
+    /// What keeps the hub, and where. `None` if it was mostly waiting for a processor, and has not
+    /// computed for half of `least` yet; or if nothing is known.
+    fn activity(&self, task: TaskId, least: Duration) -> Option<(BlockedActivity, Option<Sample>)> {
         match task::activity(task).ok()? {
-            Activity::Waiting { syscall, .. } => Some(BlockedActivity::Waiting { syscall }),
+            Activity::Waiting {
+                syscall,
+                stack_pointer,
+                program_counter,
+            } => {
+                let sample = Sample::of_waiting(stack_pointer, program_counter);
+                Some((BlockedActivity::Waiting { syscall }, Some(sample)))
+            }
             Activity::Running => {
-                let (then, before) = self.again?;
-                let computed = task::cpu_time(task).ok()?.saturating_sub(before);
-                let passed = Duration::from_nanos(now.saturating_sub(then));
-                (computed * LEAST_COMPUTED >= passed && !passed.is_zero())
-                    .then_some(BlockedActivity::Computing)
+                let computed = task::cpu_time(task).ok()?.saturating_sub(self.computed?);
+                (computed >= least / 2)
+                    .then(|| (BlockedActivity::Computing, Sample::of_computing(task)))
             }
         }
     }

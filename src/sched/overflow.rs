@@ -8,10 +8,10 @@ use super::greenlet_cell::GreenletCell;
 use crate::arch;
 use crate::lock::Mutex;
 use crate::stack;
-use crate::sys::fault;
+use crate::sys::fault::{self, ActionBefore};
 
 /// The actions that were in force before, of SIGSEGV and SIGBUS.
-static PREVIOUS: [OnceLock<libc::sigaction>; 2] = [const { OnceLock::new() }; 2];
+static PREVIOUS: [OnceLock<ActionBefore>; 2] = [const { OnceLock::new() }; 2];
 const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
 /// Installs the handlers, once in a process.
@@ -21,7 +21,7 @@ pub(super) fn install() -> io::Result<()> {
     for (signal, previous) in SIGNALS.into_iter().zip(&PREVIOUS) {
         if previous.get().is_none() {
             // SAFETY: `handle` uses atomics, `write` and `abort`, and chains to the previous one.
-            let action = unsafe { fault::install(signal, handle) }?;
+            let action = unsafe { fault::install(signal, handle, 0) }?;
             previous.set(action).expect("under the lock");
         }
     }
@@ -48,7 +48,7 @@ unsafe extern "C" fn handle(
     let index = usize::from(signal == libc::SIGBUS);
     match PREVIOUS[index].get() {
         // SAFETY: the arguments are passed on as they came.
-        Some(previous) => unsafe { fault::chain(previous, signal, info, context) },
+        Some(previous) => unsafe { previous.chain(signal, info, context) },
         // The fault came between the installation and the noting of what was before.
         None => std::process::abort(),
     }

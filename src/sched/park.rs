@@ -129,12 +129,12 @@ unsafe fn run_commit<C: FnOnce(Waker)>(commit: NonNull<()>, waker: Waker) {
 /// The timer of a park with a deadline, if the park ended otherwise.
 fn forget_timer(cell: &GreenletCell, run: *mut Run, outcome: Outcome) {
     // SAFETY: the greenlet runs, so its `run` is its own.
-    let timer = unsafe { (*run).timer.take() };
-    let Some((hub, key)) = timer.filter(|_| outcome != Outcome::Deadline) else {
+    let (timer, hub) = unsafe { ((*run).timer.take(), (*run).timer_hub) };
+    let Some(key) = timer.filter(|_| outcome != Outcome::Deadline) else {
         return;
     };
     // SAFETY: the greenlet is alive, so its runtime is.
-    let remote = unsafe { &(*cell.shared()).hubs[hub] };
+    let remote = unsafe { &(*cell.shared()).hubs[usize::from(hub)] };
     let waker = remote.timers.lock().cancel(key);
     drop(waker);
 }

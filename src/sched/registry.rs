@@ -19,8 +19,6 @@ pub(super) struct Registry {
 pub(super) struct Links {
     previous: *mut GreenletCell,
     next: *mut GreenletCell,
-    /// The number of that hub. Does not change while the greenlet is alive.
-    pub(super) home: usize,
 }
 
 impl Links {
@@ -28,7 +26,6 @@ impl Links {
         Self {
             previous: ptr::null_mut(),
             next: ptr::null_mut(),
-            home: usize::MAX,
         }
     }
 }
@@ -42,18 +39,17 @@ impl Registry {
 
     /// # Safety
     ///
-    /// Called on the thread of hub `home`, whose registry this is, for a live greenlet that is in
+    /// Called on the thread of the hub whose registry this is, for a live greenlet that is in
     /// none; it stays alive until it is removed.
     #[inline]
-    pub(super) unsafe fn insert(&self, cell: NonNull<GreenletCell>, home: usize) {
+    pub(super) unsafe fn insert(&self, cell: NonNull<GreenletCell>) {
         let next = self.first.replace(cell.as_ptr());
-        // SAFETY: both are alive, the second because it is in the list; but for `home`, links
+        // SAFETY: both are alive, the second because it is in the list; links
         // are used by this thread only.
         unsafe {
             *cell.as_ref().links.get() = Links {
                 previous: ptr::null_mut(),
                 next,
-                home,
             };
             if let Some(next) = next.as_ref() {
                 (*next.links.get()).previous = cell.as_ptr();

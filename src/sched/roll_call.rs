@@ -5,6 +5,7 @@
 use std::panic::Location;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::time::Duration;
 
 use super::cell::{Cell, Id};
 use crate::lock::Mutex;
@@ -63,18 +64,18 @@ pub(super) struct Waiting {
     pub(super) spawned_at: &'static Location<'static>,
     /// None if it does not wait.
     pub(super) waits: Option<Wait>,
-    /// Nanoseconds of the monotonic clock, about.
-    pub(super) since: u64,
+    /// How long it has waited, about.
+    pub(super) since: Duration,
 }
 
 impl Waiting {
-    pub(super) fn of(cell: &Cell) -> Self {
+    pub(super) fn of(cell: &Cell, now: u64) -> Self {
         Self {
             id: cell.id(),
             name: cell.name().map(Box::from),
             spawned_at: cell.spawned_at(),
             waits: cell.waits_for().get(),
-            since: cell.waits_for().since(),
+            since: cell.waits_for().age(now),
         }
     }
 }

@@ -18,7 +18,6 @@ use super::monitor::{HubWatch, MonitorOptions};
 use super::queue::QueueStealer;
 use super::roll_call::RollCall;
 use super::usage::{StackUsage, Usage};
-use crate::arch;
 use crate::error::ThreadLocalsError;
 use crate::lock::Mutex;
 use crate::reactor::Reactor;
@@ -374,17 +373,11 @@ impl Drop for Shared {
 
 /// Probes whether greenlets can have thread-locals of their own in this process.
 pub(crate) fn support() -> Result<&'static Support, ThreadLocalsError> {
-    let support = tls::support(tls::Hooks {
+    tls::support(tls::Hooks {
+        current: || current::place() as usize,
         worker_thread_pointer: current::worker_thread_pointer,
         forked_child: current::become_plain_thread,
-    })?;
-    // Hubs write a greenlet's `current` through its offset, which needs it in the static part.
-    let offset = (current::place() as usize).wrapping_sub(arch::thread_pointer()) as isize;
-    if offset.unsigned_abs() >= support.block_size() {
-        let found = "this crate's thread-locals are dynamic: it was loaded by dlopen";
-        return Err(ThreadLocalsError::new("current", found));
-    }
-    Ok(support)
+    })
 }
 
 /// The slot that a stack of `size` bytes needs beside a block of thread-locals.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use corosensei::CoroutineResult;
 
 use super::current::{self, Current};
-use super::greenlet_cell::{GreenletCell, Run, Runnable};
+use super::greenlet_cell::{GreenletCell, Run, Runnable, hub_number};
 use super::hub::Hub;
 use super::park::{Handoff, Parking};
 use crate::tls;
@@ -65,12 +65,14 @@ impl Hub {
             current::set(Current::new(self, ptr::null()));
             return result;
         };
-        // SAFETY: as above. `current` is where this greenlet's thread-local lies; nobody else
-        // writes it, and the greenlet does not run.
+        // SAFETY: as above. The greenlet's `current` lies as far from its thread pointer as the hub's
+        // does from the hub's; nobody else writes it, and the greenlet does not run.
         unsafe {
-            if !ptr::eq((*run).hub, self) {
-                (*run).hub = self;
-                (*run).current.write(Current::new(self, cell.as_ptr()));
+            let hub = hub_number(self.index());
+            if (*run).hub != hub {
+                (*run).hub = hub;
+                let current = thread_pointer.wrapping_add(self.current_offset);
+                (current as *mut Current).write(Current::new(self, cell.as_ptr()));
             }
         }
         // SAFETY: both are live blocks: the worker's, and the greenlet's, which runs nowhere. Nothing
@@ -123,7 +125,10 @@ impl Hub {
         let mut timers = self.remote().timers.lock();
         let key = timers.insert(deadline, waker.clone());
         // SAFETY: the greenlet is parked and nobody can wake it yet, so `run` is the hub's.
-        unsafe { (*greenlet.run.get()).timer = Some((self.index(), key)) };
+        unsafe {
+            (*greenlet.run.get()).timer = Some(key);
+            (*greenlet.run.get()).timer_hub = hub_number(self.index());
+        }
         // SAFETY: parked by the caller, and this is the only commit.
         unsafe { parking.commit(waker) };
     }

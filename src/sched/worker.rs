@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
 
+use super::current;
 use super::hub::Hub;
 use super::monitor::{self, MonitorOptions};
 use super::overflow;
@@ -29,6 +30,7 @@ pub(crate) fn start(
     let stealers = queues.iter().map(RunQueue::stealer).collect();
     let shared = Arc::new(Shared::new(stealers, slot_size, support, monitor)?);
     overflow::install()?;
+    current::watch_forks()?;
     if let Some(support) = support {
         // SAFETY: called on the thread that builds the runtime.
         unsafe { support.adopt_worker() };

@@ -14,6 +14,8 @@
 //!     +-------------------------> time
 //! ```
 
+use std::collections::VecDeque;
+
 /// In nanoseconds.
 pub(crate) const WINDOW: u64 = 500_000_000;
 
@@ -37,7 +39,9 @@ pub(crate) struct Pool<T> {
 #[derive(Debug)]
 struct Shelf<T> {
     slot_size: usize,
-    slots: Vec<T>,
+    /// The coldest in front. A burst can leave a million here, so taking from the front must not
+    /// move the others.
+    slots: VecDeque<T>,
     /// The fewest slots that were here in the present window: nobody missed those so far.
     idle: usize,
     /// So many were found superfluous at the end of the last window, and have not gone yet. At
@@ -72,7 +76,7 @@ impl<T> Pool<T> {
             .shelves
             .iter_mut()
             .find(|shelf| shelf.slot_size == slot_size)?;
-        let taken = shelf.slots.pop();
+        let taken = shelf.slots.pop_back();
         shelf.note_taken();
         taken
     }
@@ -80,7 +84,7 @@ impl<T> Pool<T> {
     /// Keeps a slot.
     #[inline]
     pub(crate) fn put(&mut self, slot_size: usize, slot: T) {
-        self.shelf(slot_size).slots.push(slot);
+        self.shelf(slot_size).slots.push_back(slot);
     }
 
     /// How many slots of this size are here.
@@ -149,7 +153,7 @@ impl<T> Pool<T> {
         let index = found.unwrap_or_else(|| {
             self.shelves.push(Shelf {
                 slot_size,
-                slots: Vec::new(),
+                slots: VecDeque::new(),
                 idle: 0,
                 surplus: 0,
             });

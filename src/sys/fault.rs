@@ -1,4 +1,4 @@
-//! Handlers for memory faults.
+//! Signal handlers that are told registers: of memory faults, and of the monitor's signal.
 
 use std::io;
 use std::mem;
@@ -10,52 +10,100 @@ use super::{cvt, cvt_size};
 pub(crate) type Handler =
     unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void);
 
-/// Installs `handler` for `signal`, on the alternate stack. Answers with the previous action.
+/// What was done about a signal before [`install`].
+pub(crate) struct ActionBefore(libc::sigaction);
+
+/// Installs `handler` for `signal`, on the alternate stack, with these `SA_` flags besides.
 ///
 /// # Safety
 ///
 /// `handler` calls only what signal handlers may.
-pub(crate) unsafe fn install(signal: libc::c_int, handler: Handler) -> io::Result<libc::sigaction> {
+pub(crate) unsafe fn install(
+    signal: libc::c_int,
+    handler: Handler,
+    flags: libc::c_int,
+) -> io::Result<ActionBefore> {
     // SAFETY: all zero is a valid `sigaction`.
     let (mut action, mut previous): (libc::sigaction, libc::sigaction) = unsafe { mem::zeroed() };
     action.sa_sigaction = handler as usize;
-    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | flags;
     // SAFETY: both are valid over the call; the handler is good (caller).
     cvt(unsafe { libc::sigaction(signal, &action, &mut previous) })?;
-    Ok(previous)
+    Ok(ActionBefore(previous))
 }
 
-/// Does what the process would have done without our handler. Returns when the faulting
-/// instruction is to be tried again.
-///
-/// # Safety
-///
-/// Called in the handler of `signal` with its arguments; `previous` is what [`install`] answered.
-pub(crate) unsafe fn chain(
-    previous: &libc::sigaction,
-    signal: libc::c_int,
-    info: *mut libc::siginfo_t,
-    context: *mut libc::c_void,
-) {
-    match previous.sa_sigaction {
-        // Without a handler the instruction faults once more, and the kernel ends the process.
-        libc::SIG_DFL | libc::SIG_IGN => {
+impl ActionBefore {
+    pub(crate) fn has_handler(&self) -> bool {
+        ![libc::SIG_DFL, libc::SIG_IGN].contains(&self.0.sa_sigaction)
+    }
+
+    /// Does about a fault what the process would have done without our handler. Returns when the
+    /// faulting instruction is to be tried again.
+    ///
+    /// # Safety
+    ///
+    /// Called in the handler of `signal` with its arguments.
+    pub(crate) unsafe fn chain(
+        &self,
+        signal: libc::c_int,
+        info: *mut libc::siginfo_t,
+        context: *mut libc::c_void,
+    ) {
+        if self.has_handler() {
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.call_handler(signal, info, context) };
+        } else {
+            // Without a handler the instruction faults once more, and the kernel ends the process.
             // SAFETY: puts a disposition back that was in force before.
-            unsafe { libc::sigaction(signal, previous, ptr::null_mut()) };
+            unsafe { libc::sigaction(signal, &self.0, ptr::null_mut()) };
         }
-        handler if previous.sa_flags & libc::SA_SIGINFO != 0 => {
+    }
+
+    /// Calls the handler that there was, if any.
+    ///
+    /// # Safety
+    ///
+    /// As for [`chain`](Self::chain).
+    pub(crate) unsafe fn call_handler(
+        &self,
+        signal: libc::c_int,
+        info: *mut libc::siginfo_t,
+        context: *mut libc::c_void,
+    ) {
+        if !self.has_handler() {
+            return;
+        }
+        if self.0.sa_flags & libc::SA_SIGINFO != 0 {
             // SAFETY: with SA_SIGINFO the address is that of a function of this type.
-            let handler: Handler = unsafe { mem::transmute(handler) };
+            let handler: Handler = unsafe { mem::transmute(self.0.sa_sigaction) };
             // SAFETY: called as the kernel would have (caller).
             unsafe { handler(signal, info, context) };
-        }
-        handler => {
+        } else {
             // SAFETY: without SA_SIGINFO it takes the number only.
-            let handler: unsafe extern "C" fn(libc::c_int) = unsafe { mem::transmute(handler) };
+            let handler: unsafe extern "C" fn(libc::c_int) =
+                unsafe { mem::transmute(self.0.sa_sigaction) };
             // SAFETY: as above.
             unsafe { handler(signal) };
         }
     }
+}
+
+impl std::fmt::Debug for ActionBefore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ActionBefore")
+            .field(&self.has_handler())
+            .finish()
+    }
+}
+
+/// Runs `f` and puts `errno` back, as a handler must whose thread goes on.
+pub(crate) fn keeping_errno<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: the address is that of the calling thread's `errno`, here and below.
+    let before = unsafe { *libc::__errno_location() };
+    let result = f();
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() = before };
+    result
 }
 
 /// The address whose access faulted.

@@ -97,13 +97,14 @@ pub(crate) struct ProcessStatus {
 }
 
 /// Whether there is a handler for a signal that anybody may send. Those for faults, for pipes (which
-/// Rust and Python's like ignore or catch), and the C library's own do not count.
-pub(crate) fn catches_foreign_signals(status: &ProcessStatus) -> bool {
+/// Rust ignores), the C library's and `own` do not count.
+pub(crate) fn catches_foreign_signals(status: &ProcessStatus, own: Option<c_int>) -> bool {
     /// The C library's, for cancelling threads and for setuid.
     const INTERNAL: [c_int; 2] = [32, 33];
     let harmless = [libc::SIGSEGV, libc::SIGBUS, libc::SIGPIPE]
         .into_iter()
         .chain(INTERNAL)
+        .chain(own)
         .fold(0, |mask, signal| mask | 1_u64 << (signal - 1));
     status.caught_signals & !harmless != 0
 }
@@ -154,7 +155,7 @@ mod tests {
         let (release, released) = mpsc::channel::<()>();
         let waiter = thread::spawn(move || {
             sender.send(TaskId::current()).unwrap();
-            drop(released.recv());
+            let _ = released.recv();
         });
         let task = receiver.recv().unwrap();
         let start = Instant::now();

@@ -77,15 +77,18 @@ pub(crate) unsafe fn run_on_stack(
     }
 }
 
+/// A handler of `fork`.
+type ForkHandler = unsafe extern "C" fn();
+
 /// Has `fork` call `prepare` before it, and `parent` or `child` after it.
 pub(crate) fn at_fork(
-    prepare: unsafe extern "C" fn(),
-    parent: unsafe extern "C" fn(),
-    child: unsafe extern "C" fn(),
+    prepare: Option<ForkHandler>,
+    parent: Option<ForkHandler>,
+    child: Option<ForkHandler>,
 ) -> io::Result<()> {
     // SAFETY: the functions are in this module, which is not unloaded without the C library
     // forgetting them (it notes which module registered them).
-    check(unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) })
+    check(unsafe { libc::pthread_atfork(prepare, parent, child) })
 }
 
 /// The `pthread_` functions answer with the error instead of setting `errno`.

@@ -1,6 +1,6 @@
 //! What runs on the greenlet itself, before and after the user's code.
 
-use super::support;
+use super::{robust, support};
 use crate::arch;
 use crate::sys::thread_state;
 
@@ -18,9 +18,10 @@ pub(crate) unsafe fn enter() {
     thread_state::reset();
 }
 
-/// Runs the destructors of the greenlet's thread-locals and of its values of pthread keys.
+/// Runs the destructors of the greenlet's thread-locals and of its values of pthread keys, and
+/// gives up the robust mutexes that it still holds.
 ///
-/// They are the user's code: they may set new ones, allocate, park and move.
+/// The destructors are the user's code: they may set new ones, allocate, park and move.
 ///
 /// # Safety
 ///
@@ -45,5 +46,6 @@ pub(crate) unsafe fn leave() {
                 break;
             }
         }
+        robust::abandon(&support.layout, tp);
     }
 }

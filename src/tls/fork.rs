@@ -8,10 +8,10 @@
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{hooks, set_thread_pointer, support};
+use super::{hooks, place, set_thread_pointer, support};
 use crate::arch;
-use crate::sys::thread;
 use crate::sys::thread_key::ThreadKey;
+use crate::sys::{random, thread};
 
 /// The number of a pthread key: on a worker that forks, the thread pointer of the greenlet that
 /// asked for it, between the handlers. A value per thread, because several threads may be between
@@ -21,7 +21,7 @@ static FORKING: AtomicU32 = AtomicU32::new(0);
 /// Registers the handlers.
 pub(super) fn install() -> io::Result<()> {
     FORKING.store(ThreadKey::create(None)?.number(), Ordering::Relaxed);
-    thread::at_fork(prepare, parent, child)
+    thread::at_fork(Some(prepare), Some(parent), Some(child))
 }
 
 /// Gives the calling thread room for its value of the key, so that `prepare` cannot fail.
@@ -48,9 +48,17 @@ extern "C" fn parent() {
 
 extern "C" fn child() {
     let greenlet = forking();
+    let support = support::installed();
+    support.ids.restart(random::number());
     // SAFETY: the child has one thread, and `prepare` put it on its own thread pointer.
-    unsafe { support::installed().list.forked(greenlet) };
+    unsafe { support.list.forked(greenlet) };
     if let Some(greenlet) = greenlet {
+        // As a thread, the greenlet is somebody else in the child: what it holds of locks in shared
+        // memory is its parent's. (There have been no numbers since `restart`, so there is one.)
+        if let Some(id) = support.ids.take_fresh() {
+            // SAFETY: a field of the greenlet's, which does not run yet.
+            unsafe { *place(greenlet, support.layout.tid) = id };
+        }
         // SAFETY: `prepare` left that greenlet.
         unsafe { return_to_greenlet(greenlet) };
         hooks::forked_child();

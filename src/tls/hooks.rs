@@ -2,11 +2,15 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Two questions that only the scheduler can answer.
+/// Three questions that only the scheduler can answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hooks {
-    /// The thread pointer of the worker that runs the current greenlet; 0 when not on a
-    /// greenlet. Called from signal handlers too.
+    /// The address of a thread-local of the caller's that is written in blocks through its distance
+    /// from the thread pointer. So it must be one of those that are part of each block.
+    pub(crate) current: fn() -> usize,
+    /// The thread pointer of the worker that runs the current greenlet; 0 where the present one is
+    /// the thread's own: outside of greenlets, and on one that has no block. Called from signal
+    /// handlers too.
     pub(crate) worker_thread_pointer: fn() -> usize,
     /// Called in the child after a `fork` that was made on a greenlet, on that greenlet.
     pub(crate) forked_child: fn(),

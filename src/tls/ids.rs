@@ -28,35 +28,60 @@ const RUNS: u32 = (END - FIRST) / RUN;
 #[derive(Debug)]
 pub(super) struct Ids {
     /// Where this process starts in the range. Locks in shared memory compare numbers of
-    /// several processes, so each starts somewhere else.
-    start: u32,
-    /// Runs that were ever given out.
+    /// several processes, so each starts somewhere else. Written again in a forked child only.
+    start: AtomicU32,
+    /// Runs that this process ever gave out.
     used: AtomicU32,
-    /// The next number of every run that came back.
+    /// The next number of every run that came back. In a forked child also of its parent's, which
+    /// are not taken.
     returned: Mutex<Vec<u32>>,
 }
 
 impl Ids {
     pub(super) fn new(random: u64) -> Self {
         Self {
-            start: (random % u64::from(RUNS)) as u32,
+            start: AtomicU32::new((random % u64::from(RUNS)) as u32),
             used: AtomicU32::new(0),
             returned: Mutex::new(Vec::new()),
         }
     }
 
+    /// In a forked child: the numbers that were given out so far are the parent's. Takes no lock,
+    /// because a thread that is not there any more may have held it.
+    pub(super) fn restart(&self, random: u64) {
+        let start = (random % u64::from(RUNS)) as u32;
+        // Relaxed, both: the child has one thread.
+        self.start.store(start, Ordering::Relaxed);
+        self.used.store(0, Ordering::Relaxed);
+    }
+
     /// A number in a run that no other block has.
     pub(super) fn take(&self) -> Option<u32> {
-        if let Some(id) = self.returned.lock().pop() {
-            return Some(id);
+        while let Some(id) = self.returned.lock().pop() {
+            if self.is_own(id) {
+                return Some(id);
+            }
         }
+        self.take_fresh()
+    }
+
+    /// A number in a run that no block ever had. Takes no lock.
+    pub(super) fn take_fresh(&self) -> Option<u32> {
         let fresh = |used| (used < RUNS).then_some(used + 1);
         let used = self
             .used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fresh)
             .ok()?;
-        let run = (u64::from(self.start) + u64::from(used)) % u64::from(RUNS);
+        let start = self.start.load(Ordering::Relaxed);
+        let run = (u64::from(start) + u64::from(used)) % u64::from(RUNS);
         Some(FIRST + run as u32 * RUN)
+    }
+
+    /// Whether it is in a run that this process gave out, and not one that it was forked from.
+    fn is_own(&self, id: u32) -> bool {
+        let run = (id - FIRST) / RUN;
+        let since_start = (run + RUNS - self.start.load(Ordering::Relaxed)) % RUNS;
+        since_start < self.used.load(Ordering::Relaxed)
     }
 
     /// Takes back the run that `id` is in.
@@ -103,6 +128,25 @@ mod tests {
         let id = ids.take().unwrap();
         ids.give_back(id);
         assert_eq!(ids.take(), Some(Ids::next(id)));
+    }
+
+    #[test]
+    fn a_child_takes_nothing_that_its_parent_had() {
+        let ids = Ids::new(u64::from(RUNS) - 1);
+        let parents: Vec<u32> = (0..3).map(|_| ids.take().unwrap()).collect();
+        ids.give_back(parents[0]);
+        ids.restart(7);
+        // A block of the parent's that the child destroys.
+        ids.give_back(parents[1]);
+        let first = ids.take_fresh().unwrap();
+        assert_eq!(first, FIRST + 7 * RUN);
+        ids.give_back(first);
+        assert_eq!(ids.take(), Some(Ids::next(first)));
+        let run = |id: u32| id / RUN;
+        for _ in 0..5 {
+            let id = ids.take().unwrap();
+            assert!(parents.iter().all(|&parents| run(id) != run(parents)));
+        }
     }
 
     #[test]

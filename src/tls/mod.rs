@@ -31,6 +31,7 @@ mod modules;
 mod probe;
 mod refuse;
 mod register;
+mod robust;
 mod setxid;
 mod support;
 mod symbols;

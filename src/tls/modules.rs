@@ -121,10 +121,12 @@ impl Modules {
     /// Looks at what is loaded now.
     fn read(symbols: &Symbols) -> Result<Self, ThreadLocalsError> {
         loop {
-            // Looking up a symbol waits for a `dlopen` that is half done on another thread: the
-            // library would be listed already, and not yet have its place in the blocks.
-            let _ = dl::symbol(c"_dl_allocate_tls");
             let version = current_version();
+            // Looking up a symbol waits for a `dlopen` that is half done on another thread: the
+            // library would be listed already, and not yet have its place in the blocks. In this
+            // order: one that `version` counts is done then, and one that begins later makes the
+            // versions differ at the end.
+            let _ = dl::symbol(c"_dl_allocate_tls");
             // A fresh block is what tells the places: its vector has all of them, while that of
             // a thread has only the modules that the thread has used.
             let specimen = symbols

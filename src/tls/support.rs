@@ -10,7 +10,7 @@ use super::findings::Findings;
 use super::hooks::{self, Hooks};
 use super::ids::Ids;
 use super::keys::Keys;
-use super::layout::Layout;
+use super::layout::{self, Layout};
 use super::list::StackList;
 use super::modules::CurrentModules;
 use super::symbols::Symbols;
@@ -19,7 +19,7 @@ use super::words::Words;
 use super::{check, fork, place, refuse, register, setxid};
 use crate::arch::{self, tcb};
 use crate::error::ThreadLocalsError;
-use crate::sys::{heap, random};
+use crate::sys::random;
 
 /// The answer of [`support`], for those who need it on every switch. Written once, before the
 /// first block exists, with Release; whoever has a block or a hook has got it through something
@@ -52,15 +52,28 @@ fn install(hooks: Hooks) -> Result<&'static Support, ThreadLocalsError> {
     refuse::refuse()?;
     register::choose();
     let support: &'static Support = Box::leak(Box::new(Support::find()?));
+    check_reach(support, (hooks.current)())?;
     // Release: pairs with the Acquire in `installed`.
     INSTALLED.store(std::ptr::from_ref(support).cast_mut(), Ordering::Release);
-    setxid::wrap()?;
     check::check(support)?;
+    // Handlers come after all checks: a library that is refused may be unloaded. glibc forgets
+    // those of `fork` then, but not the signal's, which comes last.
     fork::install().map_err(|error| {
         ThreadLocalsError::new("fork", format!("no handlers can be registered: {error}"))
     })?;
+    setxid::wrap()?;
     hooks::install(hooks);
     Ok(support)
+}
+
+/// Refuses a thread-local of the scheduler's that is not part of every block.
+fn check_reach(support: &Support, current: usize) -> Result<(), ThreadLocalsError> {
+    let thread = arch::thread_pointer();
+    if layout::static_thread_locals(&support.symbols, thread).contains(&current) {
+        return Ok(());
+    }
+    let found = "this crate's thread-locals are dynamic: it was loaded by dlopen";
+    Err(ThreadLocalsError::new("current", found))
 }
 
 /// The support of this process.
@@ -136,8 +149,6 @@ impl Support {
         // SAFETY: the field of the running thread's. glibc sets it on the thread that creates
         // another; one that never did would skip the locks of malloc on a glibc before 2.43.
         unsafe { *place::<i32>(arch::thread_pointer(), multiple_threads) = 1 };
-        // The words that greenlets are to share.
-        heap::warm();
         fork::adopt_worker();
         // A child of a fork that created its first thread has glibc's handler back.
         let _ = setxid::wrap();

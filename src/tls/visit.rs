@@ -30,7 +30,7 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    /// `None` when not on a greenlet.
+    /// `None` when not on a greenlet with a block.
     ///
     /// # Safety
     ///

@@ -25,5 +25,4 @@ pub(crate) use disabled::{describe, walk};
 #[cfg(test)]
 mod tests;
 
-pub(crate) use frame::Frame;
 pub(crate) use stack_copy::StackCopy;

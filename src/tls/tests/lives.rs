@@ -1,12 +1,13 @@
 //! One greenlet after the other in the same block.
 
-use std::cell::Cell;
+use std::cell::{Cell, UnsafeCell};
 use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{io, thread};
 
 use super::worker::{self, Greenlet};
+use crate::sys;
 use crate::sys::thread_key::ThreadKey;
 
 static DROPS: AtomicUsize = AtomicUsize::new(0);
@@ -217,19 +218,110 @@ isolated! { fn a_destructor_of_a_key_may_use_a_thread_local() {
     }
 } }
 
-isolated! { fn a_block_that_holds_a_robust_mutex_is_not_used_again() {
+/// Robust mutexes that stay where they are.
+struct Robust(Box<[UnsafeCell<libc::pthread_mutex_t>]>);
+
+// SAFETY: mutexes are there to be shared.
+unsafe impl Sync for Robust {}
+
+impl Robust {
+    fn new(count: usize) -> Self {
+        let new = |_| UnsafeCell::new(libc::PTHREAD_MUTEX_INITIALIZER);
+        let mutexes: Box<[_]> = (0..count).map(new).collect();
+        // SAFETY: set up before they are used, and never moved.
+        unsafe {
+            let mut attributes = std::mem::zeroed();
+            libc::pthread_mutexattr_init(&mut attributes);
+            libc::pthread_mutexattr_setrobust(&mut attributes, libc::PTHREAD_MUTEX_ROBUST);
+            for mutex in &mutexes {
+                assert_eq!(libc::pthread_mutex_init(mutex.get(), &attributes), 0);
+            }
+        }
+        Self(mutexes)
+    }
+
+    fn lock(&self, index: usize) -> c_int {
+        // SAFETY: it is set up.
+        unsafe { libc::pthread_mutex_lock(self.0[index].get()) }
+    }
+
+    fn unlock(&self, index: usize) -> c_int {
+        // SAFETY: as above.
+        unsafe { libc::pthread_mutex_unlock(self.0[index].get()) }
+    }
+
+    /// After EOWNERDEAD, by the owner.
+    fn make_consistent(&self, index: usize) {
+        // SAFETY: as above.
+        let result = unsafe { libc::pthread_mutex_consistent(self.0[index].get()) };
+        assert_eq!(result, 0);
+    }
+}
+
+isolated! { fn the_next_owner_of_a_robust_mutex_is_told_that_the_last_has_ended() {
     let mut greenlet = Greenlet::new();
-    let mutex = Box::leak(Box::new(libc::PTHREAD_MUTEX_INITIALIZER));
-    // SAFETY: set up before it is used, and never moved.
-    unsafe {
-        let mut attributes = std::mem::zeroed();
-        libc::pthread_mutexattr_init(&mut attributes);
-        libc::pthread_mutexattr_setrobust(&mut attributes, libc::PTHREAD_MUTEX_ROBUST);
-        libc::pthread_mutex_init(mutex, &attributes);
-        greenlet.live(|| assert_eq!(libc::pthread_mutex_lock(mutex), 0));
-        assert!(!greenlet.renew());
-        greenlet.run(|| assert_eq!(libc::pthread_mutex_unlock(mutex), 0));
+    let mutexes = Robust::new(3);
+    for _ in 0..3 {
+        greenlet.live(|| {
+            (0..3).for_each(|index| assert_eq!(mutexes.lock(index), 0));
+            assert_eq!(mutexes.unlock(1), 0);
+        });
         assert!(greenlet.renew());
+        let next = || {
+            for (index, result) in [(0, libc::EOWNERDEAD), (1, 0), (2, libc::EOWNERDEAD)] {
+                assert_eq!(mutexes.lock(index), result);
+                if result != 0 {
+                    mutexes.make_consistent(index);
+                }
+                assert_eq!(mutexes.unlock(index), 0);
+            }
+        };
+        // The same block's next greenlet, and then a thread.
+        greenlet.live(next);
+        assert!(greenlet.renew());
+        greenlet.live(|| (0..3).for_each(|index| assert_eq!(mutexes.lock(index), 0)));
+        mutexes.0.iter().enumerate().for_each(|(index, _)| {
+            assert_eq!(mutexes.lock(index), libc::EOWNERDEAD);
+            mutexes.make_consistent(index);
+            assert_eq!(mutexes.unlock(index), 0);
+        });
+        assert!(greenlet.renew());
+    }
+} }
+
+isolated! { fn who_waits_for_a_robust_mutex_is_woken_by_its_owners_end() {
+    let greenlet = Greenlet::new();
+    let (mutexes, id) = (Robust::new(1), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        let waiting = greenlet.live(|| {
+            assert_eq!(mutexes.lock(0), 0);
+            let waiting = scope.spawn(|| {
+                id.store(sys::thread::kernel_id() as usize, Ordering::Relaxed);
+                mutexes.lock(0)
+            });
+            // It waits where /proc says that it is in a futex's system call.
+            let futex = format!("{} ", libc::SYS_futex);
+            let is_waiting = || {
+                let path = format!("/proc/self/task/{}/syscall", id.load(Ordering::Relaxed));
+                std::fs::read_to_string(path).is_ok_and(|call| call.starts_with(&futex))
+            };
+            while !is_waiting() {
+                thread::yield_now();
+            }
+            waiting
+        });
+        assert_eq!(waiting.join().unwrap(), libc::EOWNERDEAD);
+    });
+} }
+
+isolated! { fn a_block_with_more_robust_mutexes_than_the_kernel_looks_at_is_not_used_again() {
+    const LIMIT: usize = 2048;
+    for (count, reused) in [(LIMIT - 1, true), (LIMIT + 1, false)] {
+        let mut greenlet = Greenlet::new();
+        // Leaked: a block that is not used again has them on its list.
+        let mutexes: &Robust = Box::leak(Box::new(Robust::new(count)));
+        greenlet.live(|| (0..count).for_each(|index| assert_eq!(mutexes.lock(index), 0)));
+        assert_eq!(greenlet.renew(), reused);
     }
 } }
 

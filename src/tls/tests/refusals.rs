@@ -1,18 +1,29 @@
 //! Processes in which there is no support, and what the error says.
 
+use std::ptr;
+
 use super::super::findings::check_allocator;
 use super::super::words::Words;
 use super::child;
 use super::library::Library;
+use crate::sys::signal_action::SignalAction;
 use crate::tls::{Hooks, support};
+
+thread_local!(static THREAD_LOCAL: u8 = const { 0 });
+
+/// Of a scheduler that never runs anything.
+fn hooks(current: fn() -> usize) -> Hooks {
+    Hooks {
+        current,
+        worker_thread_pointer: || 0,
+        forked_child: || (),
+    }
+}
 
 /// Preloads `source` into a child, in which `check` must be what refuses.
 fn refused_with_preloaded(test: &str, source: &str, check: &str, found: &str) {
     let body = || {
-        let hooks = Hooks {
-            worker_thread_pointer: || 0,
-            forked_child: || (),
-        };
+        let hooks = hooks(|| THREAD_LOCAL.with(|local| ptr::from_ref(local).addr()));
         let error = support(hooks).expect_err("this should have been refused");
         assert_eq!(error.check(), check);
         assert!(error.to_string().contains(found), "{error}");
@@ -85,4 +96,14 @@ isolated! { fn an_allocator_that_is_not_the_c_librarys_is_refused_unless_it_is_w
     assert!(error.to_string().contains("OnWorker"), "{error}");
     crate::tls::announce_allocator();
     assert!(check_allocator(&words).is_ok());
+} }
+
+isolated! { fn dynamic_thread_locals_of_the_scheduler_are_refused_and_no_handler_stays() {
+    // As those of a library that was loaded by dlopen, which may unload it after the refusal.
+    const SIGSETXID: i32 = 33;
+    std::thread::spawn(|| ()).join().unwrap();
+    let before = SignalAction::of(SIGSETXID).unwrap().handler;
+    let error = support(hooks(|| Box::into_raw(Box::new(0_u8)).addr())).unwrap_err();
+    assert_eq!(error.check(), "current");
+    assert_eq!(SignalAction::of(SIGSETXID).unwrap().handler, before);
 } }

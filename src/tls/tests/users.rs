@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::worker::{self, Greenlet};
+use crate::sys::signal_action::SignalAction;
 
 /// Whether the process may change its user; else there is nothing to test.
 fn is_root() -> bool {
@@ -83,7 +84,27 @@ isolated! { fn many_listed_blocks_do_not_stop_setuid() {
     }
 } }
 
-isolated! { fn the_wrapped_handler_is_put_back_in_a_child_with_new_threads() {
+isolated! { fn the_wrapped_handler_is_put_back_for_a_new_worker() {
+    // glibc installs its own with the first thread of a process, and may do so again in a child.
+    const SIGSETXID: i32 = 33;
+    thread::spawn(|| ()).join().unwrap();
+    let glibcs = SignalAction::of(SIGSETXID).unwrap();
+    let greenlet = Greenlet::new();
+    let wrapped = SignalAction::of(SIGSETXID).unwrap();
+    assert_ne!(wrapped.handler, glibcs.handler);
+    // SAFETY: as it was before.
+    unsafe { glibcs.install(SIGSETXID).unwrap() };
+    let support = worker::support();
+    assert_eq!(SignalAction::of(SIGSETXID).unwrap().handler, wrapped.handler);
+    // SAFETY: this thread is on its own thread pointer.
+    unsafe { support.adopt_worker() };
+    assert_eq!(SignalAction::of(SIGSETXID).unwrap().handler, wrapped.handler);
+    if is_root() {
+        assert!(greenlet.run(|| become_user(1234)));
+    }
+} }
+
+isolated! { fn a_child_with_new_threads_changes_the_user() {
     if is_root() {
         let greenlet = Greenlet::new();
         let status = greenlet.run(|| {
@@ -92,9 +113,7 @@ isolated! { fn the_wrapped_handler_is_put_back_in_a_child_with_new_threads() {
                 let id = libc::fork();
                 if id == 0 {
                     libc::alarm(20);
-                    // The first thread of a process installs glibc's handler, again.
                     let _thread = thread::spawn(thread::park);
-                    crate::tls::support::installed().adopt_worker();
                     libc::_exit(i32::from(!become_user(1234)));
                 }
                 let mut status = 0;

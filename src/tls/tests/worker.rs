@@ -19,6 +19,7 @@ thread_local! {
 pub(super) fn support() -> &'static Support {
     static ADOPT: Once = Once::new();
     let hooks = Hooks {
+        current: || WORKER.with(Cell::as_ptr).addr(),
         worker_thread_pointer: || WORKER.get(),
         forked_child: || FORKED.set(FORKED.get() + 1),
     };
@@ -114,6 +115,40 @@ fn switch(tp: usize, function: &mut dyn FnMut()) {
         set_thread_pointer(worker);
         support.words().copy(tp, worker);
     }
+}
+
+/// malloc's words under the present thread pointer.
+pub(super) fn words() -> Vec<usize> {
+    let words = tls::support::installed().words().malloc().iter();
+    // SAFETY: every thread and block has these words.
+    words
+        .map(|&word| unsafe { *tls::place::<usize>(arch::thread_pointer(), word) })
+        .collect()
+}
+
+/// Makes malloc go on with `values`, as if it had changed its mind, which it may at any call.
+pub(super) fn set_words(values: &[usize]) {
+    let words = tls::support::installed().words().malloc().iter();
+    for (&word, &value) in words.zip(values) {
+        // SAFETY: the present thread's or block's words; the values are a thread's, which does
+        // not allocate meanwhile.
+        unsafe { *tls::place::<usize>(arch::thread_pointer(), word) = value };
+    }
+}
+
+/// The words of another thread, which waits for the end of the process.
+pub(super) fn words_of_another_thread() -> Vec<usize> {
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        crate::sys::heap::warm();
+        sender.send(words()).unwrap();
+        loop {
+            std::thread::park();
+        }
+    });
+    let others = receiver.recv().unwrap();
+    assert_ne!(others, words());
+    others
 }
 
 /// Zeroed memory in a mapping of its own.

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::super::{place, register};
+use super::super::{self as tls, place, register};
 use super::child;
 use super::worker::{self, Greenlet};
 use crate::OnWorker;
@@ -185,6 +185,22 @@ fn runs_by_system_call() -> bool {
     Greenlet::new().live(|| drop(thread::current()));
     register::is_by_system_call()
 }
+
+isolated! { fn mallocs_words_go_along_on_a_visit_to_the_worker_and_come_back() {
+    let greenlet = Greenlet::new();
+    let (own, others) = (worker::words(), worker::words_of_another_thread());
+    greenlet.run(|| {
+        worker::set_words(&others);
+        // SAFETY: nothing in here has a thread-local.
+        let visit = unsafe { tls::Visit::begin() };
+        let seen = worker::words();
+        // As if malloc had changed them there.
+        worker::set_words(&own);
+        drop(visit);
+        assert_eq!(seen, others, "the worker has the greenlet's");
+        assert_eq!(worker::words(), own, "the greenlet has the worker's");
+    });
+} }
 
 #[test]
 fn a_thread_pointer_by_system_call_works_where_the_instruction_is_missing() {

@@ -1,0 +1,180 @@
+"""gevent, measured as the other peers are: see ../README.md for what the rows mean.
+
+Usage: gevent.py ROW PARAM=VALUE,.. MILLISECONDS
+"""
+
+import gc
+import os
+import random
+import socket as plain_socket
+import statistics
+import sys
+from time import perf_counter, process_time
+
+# This file has gevent's name, so its folder must not be searched for it.
+sys.path.pop(0)
+
+import gevent  # noqa: E402
+from gevent import socket  # noqa: E402
+from gevent.event import Event  # noqa: E402
+
+
+def main():
+    row, params, millis = sys.argv[1:]
+    params = {name: int(value) for name, value in (p.split("=") for p in params.split(","))}
+    seconds = int(millis) / 1000
+    # Nothing here makes cycles; greenlets that are alive would be looked at again and again.
+    gc.disable()
+    if row == "yield":
+        say("yield", yields(params["t"], seconds))
+    elif row == "spawn_seq":
+        say("spawn_seq", spawn_seq(seconds))
+    elif row == "spawn_batch":
+        say("spawn_batch", spawn_batch(params["n"], seconds))
+    elif row == "timers":
+        timers("timers.cold", params["n"])
+        timers("timers.warm", params["n"])
+    elif row == "idle":
+        idle(params["n"])
+    elif row in ("echo", "conns"):
+        serve()
+    else:
+        sys.exit(f"{row} is not measured here")
+    sys.stdout.flush()
+    # Whatever greenlets are still there.
+    os._exit(0)
+
+
+def say(metric, value):
+    print(metric, value)
+
+
+def yields(tasks, seconds):
+    """Nanoseconds per yield. Greenlet 0 leads: it tells the others when to count and to stop."""
+    phase, arrived, counted, took = "warm-up", 0, 0, 0
+
+    def follow():
+        nonlocal arrived, counted
+        arrived += 1
+        count = 0
+        while phase != "stop":
+            if phase == "measure":
+                count += 1
+            gevent.sleep(0)
+        counted += count
+
+    def lead():
+        nonlocal phase, counted, took
+        since = perf_counter()
+        while arrived < tasks - 1 or perf_counter() - since < seconds / 4:
+            gevent.sleep(0)
+        phase = "measure"
+        since, count = perf_counter(), 0
+        while took < seconds:
+            for _ in range(max(1, 256 // tasks)):
+                gevent.sleep(0)
+                count += 1
+            took = perf_counter() - since
+        phase = "stop"
+        counted += count
+
+    gevent.joinall([gevent.spawn(lead)] + [gevent.spawn(follow) for _ in range(tasks - 1)])
+    return took / counted * 1e9
+
+
+def spawn_seq(seconds):
+    def measure(seconds):
+        since, count, took = perf_counter(), 0, 0
+        while took < seconds:
+            for _ in range(64):
+                gevent.spawn(nothing).join()
+            count += 64
+            took = perf_counter() - since
+        return took / count * 1e9
+
+    measure(seconds / 4)
+    return measure(seconds)
+
+
+def spawn_batch(tasks, seconds):
+    def measure():
+        since = perf_counter()
+        for greenlet in [gevent.spawn(nothing) for _ in range(tasks)]:
+            greenlet.join()
+        return perf_counter() - since
+
+    measure()
+    rounds = []
+    while len(rounds) < 3 or sum(rounds) < seconds:
+        rounds.append(measure())
+    return statistics.median(rounds) / tasks * 1e9
+
+
+def nothing():
+    pass
+
+
+def timers(name, tasks):
+    numbers = random.Random(1)
+    planned = [numbers.randint(1_000, 1_000_000) / 1e6 for _ in range(tasks)]
+    late = []
+
+    def sleep(seconds):
+        since = perf_counter()
+        gevent.sleep(seconds)
+        late.append(perf_counter() - since - seconds)
+
+    before = process_time()
+    gevent.joinall([gevent.spawn(sleep, seconds) for seconds in planned])
+    say(f"{name}.cpu", (process_time() - before) * 1e3)
+    late.sort()
+    say(f"{name}.late_p50", late[tasks // 2] * 1e6)
+    say(f"{name}.late_p99", late[tasks * 99 // 100] * 1e6)
+
+
+def idle(tasks):
+    end, arrived = Event(), 0
+
+    def wait():
+        nonlocal arrived
+        arrived += 1
+        end.wait()
+
+    gevent.spawn(nothing).join()
+    before, since = resident(), perf_counter()
+    for _ in range(tasks):
+        gevent.spawn(wait)
+    while arrived < tasks:
+        gevent.sleep(0)
+    took = perf_counter() - since
+    say("idle.bytes", (resident() - before) / tasks)
+    say("idle.start", took / tasks * 1e9)
+
+
+def resident():
+    """The bytes that this process has in memory, page tables included."""
+    with open("/proc/self/status") as status:
+        lines = [line.split() for line in status]
+    return 1024 * sum(int(line[1]) for line in lines if line[0] in ("VmRSS:", "VmPTE:"))
+
+
+def serve():
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(4096)
+    print("{}:{}".format(*listener.getsockname()), flush=True)
+    while True:
+        connection, _ = listener.accept()
+        gevent.spawn(echo, connection)
+
+
+def echo(connection):
+    connection.setsockopt(plain_socket.IPPROTO_TCP, plain_socket.TCP_NODELAY, 1)
+    try:
+        while data := connection.recv(1024):
+            connection.sendall(data)
+    except OSError:
+        pass  # The load generator has gone.
+
+
+main()

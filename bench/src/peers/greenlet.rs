@@ -1,0 +1,126 @@
+//! greenlet itself.
+
+use std::io::{self, Read, Write};
+use std::mem::ManuallyDrop;
+
+use greenlet::Runtime;
+use greenlet::net::{TcpListener, TcpStream};
+
+use super::{ADDRESS, BUFFER, Job, Value, say_address};
+use crate::idle::Idle;
+use crate::meter::{Meter, Rounds, Yields};
+use crate::rows::Row;
+use crate::sleeps::{self, Sleeps};
+
+pub(super) fn measure(job: &Job, share_thread_locals: bool) -> io::Result<Vec<Value>> {
+    let mut builder = Runtime::builder().hubs(job.params.workers());
+    if share_thread_locals {
+        // SAFETY: no thread-local is borrowed over a wait in here, nothing unwinds, no re-entrant
+        // lock is held over a wait, and `errno` is not looked at.
+        builder = unsafe { builder.share_thread_locals() };
+    }
+    // The process ends with the measurement: to end a million greenlets before is not part of it.
+    let runtime = ManuallyDrop::new(builder.build()?);
+    match job.row {
+        Row::Switch => Ok(vec![("switch", runtime.run(|| yields(1, job)))]),
+        Row::Yield => {
+            let tasks = job.params.get("t");
+            Ok(vec![("yield", runtime.run(|| yields(tasks, job)))])
+        }
+        Row::SpawnSeq => Ok(vec![("spawn_seq", runtime.run(|| spawn_seq(job)))]),
+        Row::SpawnBatch => Ok(vec![("spawn_batch", runtime.run(|| spawn_batch(job)))]),
+        Row::Timers => sleeps::measure(job.params.get("n"), |sleeps| {
+            runtime.run(|| sleep(sleeps));
+            Ok(())
+        }),
+        Row::Idle => runtime.run(|| idle(job)),
+        Row::Echo | Row::Conns => runtime.run(serve),
+    }
+}
+
+fn yields(tasks: usize, job: &Job) -> f64 {
+    let yields = Yields::new(tasks, job.time);
+    let tasks: Vec<_> = yields
+        .parts()
+        .map(|mut part| {
+            greenlet::spawn(move || {
+                while part.more() {
+                    greenlet::yield_now();
+                }
+            })
+        })
+        .collect();
+    join_all(tasks);
+    yields.ns()
+}
+
+fn spawn_seq(job: &Job) -> f64 {
+    let mut meter = Meter::new(job.time);
+    while meter.more() {
+        greenlet::spawn(|| ())
+            .join()
+            .expect("nothing does not panic");
+    }
+    meter.ns()
+}
+
+fn spawn_batch(job: &Job) -> f64 {
+    let tasks = job.params.get("n");
+    let mut rounds = Rounds::new(job.time, tasks);
+    while rounds.more() {
+        join_all((0..tasks).map(|_| greenlet::spawn(|| ())).collect());
+    }
+    rounds.ns()
+}
+
+fn sleep(sleeps: &'static Sleeps) {
+    let tasks = (0..sleeps.tasks()).map(|task| {
+        greenlet::spawn(move || {
+            let sleep = sleeps.begin(task);
+            greenlet::sleep(sleep.time());
+            sleep.end();
+        })
+    });
+    join_all(tasks.collect());
+}
+
+fn idle(job: &Job) -> io::Result<Vec<Value>> {
+    join_all(vec![greenlet::spawn(|| ())]);
+    let idle = Idle::begin(job.params.get("n"))?;
+    for _ in 0..idle.tasks() {
+        greenlet::spawn(|| {
+            idle.arrive();
+            greenlet::park();
+        });
+    }
+    while !idle.all_arrived() {
+        greenlet::yield_now();
+    }
+    idle.end()
+}
+
+fn serve() -> io::Result<Vec<Value>> {
+    let listener = TcpListener::bind(ADDRESS)?;
+    say_address(listener.local_addr()?)?;
+    loop {
+        let (stream, _) = listener.accept()?;
+        greenlet::spawn(|| echo(stream));
+    }
+}
+
+fn echo(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = [0; BUFFER];
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => return Ok(()),
+            n => stream.write_all(&buffer[..n])?,
+        }
+    }
+}
+
+fn join_all(tasks: Vec<greenlet::JoinHandle<()>>) {
+    for task in tasks {
+        task.join().expect("nobody panics");
+    }
+}

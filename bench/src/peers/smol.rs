@@ -1,0 +1,131 @@
+//! smol: one executor, which each worker runs together with the reactor.
+
+use std::io;
+use std::thread;
+
+use ::smol::channel;
+use ::smol::future::{pending, yield_now};
+use ::smol::io::{AsyncReadExt, AsyncWriteExt};
+use ::smol::net::{TcpListener, TcpStream};
+use ::smol::{Executor, Task, Timer, block_on};
+
+use super::{ADDRESS, BUFFER, Job, Value, not_in_here, say_address};
+use crate::idle::Idle;
+use crate::meter::{Meter, Rounds, Yields};
+use crate::rows::Row;
+use crate::sleeps::{self, Sleeps};
+
+static EXECUTOR: Executor = Executor::new();
+
+pub(super) fn measure(job: &Job) -> io::Result<Vec<Value>> {
+    for _ in 1..job.params.workers() {
+        thread::spawn(|| block_on(EXECUTOR.run(pending::<()>())));
+    }
+    match job.row {
+        Row::Switch => not_in_here(job),
+        Row::Yield => Ok(vec![("yield", run(yields(job.clone())))]),
+        Row::SpawnSeq => Ok(vec![("spawn_seq", run(spawn_seq(job.clone())))]),
+        Row::SpawnBatch => Ok(vec![("spawn_batch", run(spawn_batch(job.clone())))]),
+        Row::Timers => sleeps::measure(job.params.get("n"), |sleeps| {
+            run(sleep(sleeps));
+            Ok(())
+        }),
+        Row::Idle => run(idle(job.clone())),
+        Row::Echo | Row::Conns => run(serve()),
+    }
+}
+
+/// Runs a future as a task, with this thread as a worker.
+fn run<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
+    block_on(EXECUTOR.run(EXECUTOR.spawn(future)))
+}
+
+async fn yields(job: Job) -> f64 {
+    let yields = Yields::new(job.params.get("t"), job.time);
+    let tasks: Vec<_> = yields
+        .parts()
+        .map(|mut part| {
+            EXECUTOR.spawn(async move {
+                while part.more() {
+                    yield_now().await;
+                }
+            })
+        })
+        .collect();
+    join_all(tasks).await;
+    yields.ns()
+}
+
+async fn spawn_seq(job: Job) -> f64 {
+    let mut meter = Meter::new(job.time);
+    while meter.more() {
+        EXECUTOR.spawn(async {}).await;
+    }
+    meter.ns()
+}
+
+async fn spawn_batch(job: Job) -> f64 {
+    let tasks = job.params.get("n");
+    let mut rounds = Rounds::new(job.time, tasks);
+    while rounds.more() {
+        join_all((0..tasks).map(|_| EXECUTOR.spawn(async {})).collect()).await;
+    }
+    rounds.ns()
+}
+
+async fn sleep(sleeps: &'static Sleeps) {
+    let tasks = (0..sleeps.tasks()).map(|task| {
+        EXECUTOR.spawn(async move {
+            let sleep = sleeps.begin(task);
+            Timer::after(sleep.time()).await;
+            sleep.end();
+        })
+    });
+    join_all(tasks.collect()).await;
+}
+
+async fn idle(job: Job) -> io::Result<Vec<Value>> {
+    EXECUTOR.spawn(async {}).await;
+    let (end, ended) = channel::bounded::<()>(1);
+    let ended: &'static _ = Box::leak(Box::new(ended));
+    let idle = Idle::begin(job.params.get("n"))?;
+    for _ in 0..idle.tasks() {
+        let task = EXECUTOR.spawn(async {
+            idle.arrive();
+            let _ = ended.recv().await;
+        });
+        task.detach();
+    }
+    while !idle.all_arrived() {
+        yield_now().await;
+    }
+    let values = idle.end();
+    drop(end);
+    values
+}
+
+async fn serve() -> io::Result<Vec<Value>> {
+    let listener = TcpListener::bind(ADDRESS).await?;
+    say_address(listener.local_addr()?)?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        EXECUTOR.spawn(echo(stream)).detach();
+    }
+}
+
+async fn echo(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = [0; BUFFER];
+    loop {
+        match stream.read(&mut buffer).await? {
+            0 => return Ok(()),
+            n => stream.write_all(&buffer[..n]).await?,
+        }
+    }
+}
+
+async fn join_all(tasks: Vec<Task<()>>) {
+    for task in tasks {
+        task.await;
+    }
+}

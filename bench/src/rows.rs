@@ -1,0 +1,353 @@
+//! What is measured: the rows, their cases, and what greenlet has to reach.
+
+use crate::params::Params;
+
+/// A kind of measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Row {
+    Switch,
+    Yield,
+    SpawnSeq,
+    SpawnBatch,
+    Timers,
+    Idle,
+    Echo,
+    Conns,
+}
+
+/// What more there is to measure, and what that waits for.
+pub(crate) const NOT_YET: [(&str, &str); 4] = [
+    (
+        "pingpong",
+        "greenlet::sync has to come first: a round trip over two channels",
+    ),
+    (
+        "mpsc",
+        "greenlet::sync has to come first: one message through a channel of 128",
+    ),
+    (
+        "mutex",
+        "greenlet::sync has to come first: lock, add, unlock",
+    ),
+    (
+        "pread4k",
+        "greenlet::fs has to come first: a cached read of 4 KiB",
+    ),
+];
+
+impl Row {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Switch,
+        Self::Yield,
+        Self::SpawnSeq,
+        Self::SpawnBatch,
+        Self::Timers,
+        Self::Idle,
+        Self::Echo,
+        Self::Conns,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Switch => "switch",
+            Self::Yield => "yield",
+            Self::SpawnSeq => "spawn_seq",
+            Self::SpawnBatch => "spawn_batch",
+            Self::Timers => "timers",
+            Self::Idle => "idle",
+            Self::Echo => "echo",
+            Self::Conns => "conns",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|row| row.name() == name)
+    }
+
+    /// Whether it takes a server and a load generator, each in a process of its own.
+    pub(crate) fn is_served(self) -> bool {
+        matches!(self, Self::Echo | Self::Conns)
+    }
+
+    /// The values of the parameters in the comparison.
+    fn params(self) -> &'static [&'static str] {
+        match self {
+            Self::Switch => &["w=1"],
+            Self::Yield => &["w=1,t=2", "w=1,t=1000", "w=2,t=1000"],
+            Self::SpawnSeq => &["w=1", "w=2"],
+            Self::SpawnBatch => &["w=1,n=100000", "w=2,n=100000"],
+            Self::Timers => &["w=1,n=100000"],
+            Self::Idle => &["w=1,n=100000", "w=1,n=1000000"],
+            Self::Echo => &["w=1,c=1", "w=1,c=64", "w=1,c=512", "w=2,c=512"],
+            Self::Conns => &["w=1,n=10000"],
+        }
+    }
+
+    pub(crate) fn cases(self) -> Vec<Case> {
+        self.params()
+            .iter()
+            .map(|params| Case::new(self, params))
+            .collect()
+    }
+
+    pub(crate) fn metrics(self) -> impl Iterator<Item = &'static Metric> {
+        METRICS.iter().filter(move |metric| metric.row == self)
+    }
+}
+
+/// A row with its parameters: one measurement of each peer, in each run.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) row: Row,
+    pub(crate) params: Params,
+}
+
+impl Case {
+    fn new(row: Row, params: &str) -> Self {
+        let params = params.parse().expect("the table's parameters are right");
+        Self { row, params }
+    }
+
+    /// Whether it takes gigabytes.
+    pub(crate) fn is_large(&self) -> bool {
+        self.row == Row::Idle && self.params.get("n") > 200_000
+    }
+}
+
+/// A yield, from few tasks to very many: the cost ought to stay the same.
+pub(crate) fn scale() -> Vec<Case> {
+    ["w=1,t=10", "w=1,t=1000", "w=1,t=100000", "w=1,t=1000000"]
+        .map(|params| Case::new(Row::Yield, params))
+        .into()
+}
+
+/// One number that a row gives.
+#[derive(Debug)]
+pub(crate) struct Metric {
+    pub(crate) row: Row,
+    pub(crate) name: &'static str,
+    pub(crate) unit: &'static str,
+    pub(crate) more_is_better: bool,
+    /// What is counted or timed.
+    pub(crate) what: &'static str,
+}
+
+const fn metric(row: Row, name: &'static str, unit: &'static str, what: &'static str) -> Metric {
+    Metric {
+        row,
+        name,
+        unit,
+        more_is_better: false,
+        what,
+    }
+}
+
+const METRICS: [Metric; 16] = [
+    metric(
+        Row::Switch,
+        "switch",
+        "ns",
+        "a resume and a suspend without a scheduler; of greenlet, whose switch is not public, \
+         the yield of a greenlet that is alone on its hub",
+    ),
+    metric(
+        Row::Yield,
+        "yield",
+        "ns",
+        "one yield, of t tasks that do nothing else",
+    ),
+    metric(
+        Row::SpawnSeq,
+        "spawn_seq",
+        "ns",
+        "spawning an empty task and joining it",
+    ),
+    metric(
+        Row::SpawnBatch,
+        "spawn_batch",
+        "ns",
+        "spawning and joining one of n empty tasks: all are spawned, then all are joined",
+    ),
+    metric(
+        Row::Timers,
+        "timers.cold.cpu",
+        "ms",
+        "processor time of n tasks that sleep once, 1 to 1,000 ms at random, in a new process",
+    ),
+    metric(
+        Row::Timers,
+        "timers.cold.late_p50",
+        "us",
+        "how late such a task wakes up, counted from its own start: the median task",
+    ),
+    metric(
+        Row::Timers,
+        "timers.cold.late_p99",
+        "us",
+        "the same, of the 99th percentile",
+    ),
+    metric(
+        Row::Timers,
+        "timers.warm.cpu",
+        "ms",
+        "processor time of the second round",
+    ),
+    metric(
+        Row::Timers,
+        "timers.warm.late_p50",
+        "us",
+        "lateness in the second round, median",
+    ),
+    metric(
+        Row::Timers,
+        "timers.warm.late_p99",
+        "us",
+        "the same, of the 99th percentile",
+    ),
+    metric(
+        Row::Idle,
+        "idle.bytes",
+        "bytes",
+        "memory of one of n tasks that wait: resident and page tables",
+    ),
+    metric(
+        Row::Idle,
+        "idle.start",
+        "ns",
+        "spawning one of n tasks, until it waits: cold",
+    ),
+    metric(
+        Row::Echo,
+        "echo.cpu",
+        "ns",
+        "the server's processor time per request: 64 bytes there, 64 bytes back, c connections",
+    ),
+    metric(
+        Row::Echo,
+        "echo.p99",
+        "us",
+        "from request to answer, 99th percentile",
+    ),
+    Metric {
+        row: Row::Echo,
+        name: "echo.rate",
+        unit: "1/s",
+        more_is_better: true,
+        what: "requests per second; past some 64 connections it is the load generator's limit",
+    },
+    metric(
+        Row::Conns,
+        "conns.bytes",
+        "bytes",
+        "the server's memory for one of n idle connections, which have had one request each",
+    ),
+];
+
+/// What a peer of this project has to reach.
+#[derive(Debug)]
+pub(crate) struct Must {
+    metric: &'static str,
+    params: &'static str,
+    peer: &'static str,
+    pub(crate) limit: Limit,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Limit {
+    /// No more than this.
+    AtMost(f64),
+    /// No more than this on a machine where corosensei's bare switch takes [`USUAL_SWITCH_NS`]; on
+    /// others in proportion.
+    Scaled(f64),
+    /// No more than so many times what that peer has.
+    Times(f64, &'static str),
+}
+
+/// What a switch of corosensei takes where the limits were set.
+pub(crate) const USUAL_SWITCH_NS: f64 = 4.2;
+
+const fn must(metric: &'static str, params: &'static str, limit: Limit) -> Must {
+    Must {
+        metric,
+        params,
+        peer: "greenlet",
+        limit,
+    }
+}
+
+const fn must_shared(metric: &'static str, params: &'static str, limit: Limit) -> Must {
+    Must {
+        metric,
+        params,
+        peer: "greenlet-shared",
+        limit,
+    }
+}
+
+const MUSTS: [Must; 24] = [
+    must("switch", "w=1", Limit::Scaled(14.0)),
+    must("yield", "w=1,t=2", Limit::Scaled(30.0)),
+    must("yield", "w=1,t=1000", Limit::Scaled(36.0)),
+    must("yield", "w=2,t=1000", Limit::Scaled(25.0)),
+    must("spawn_seq", "w=1", Limit::Scaled(130.0)),
+    must("spawn_seq", "w=2", Limit::Scaled(250.0)),
+    must("spawn_batch", "w=1,n=100000", Limit::Scaled(250.0)),
+    must("spawn_batch", "w=2,n=100000", Limit::Scaled(250.0)),
+    must("timers.warm.cpu", "w=1,n=100000", Limit::Scaled(250.0)),
+    must("timers.cold.late_p50", "w=1,n=100000", Limit::AtMost(60.0)),
+    must(
+        "timers.cold.late_p99",
+        "w=1,n=100000",
+        Limit::AtMost(4_000.0),
+    ),
+    must("timers.warm.late_p50", "w=1,n=100000", Limit::AtMost(60.0)),
+    must(
+        "timers.warm.late_p99",
+        "w=1,n=100000",
+        Limit::AtMost(4_000.0),
+    ),
+    must("idle.bytes", "w=1,n=100000", Limit::AtMost(9_400.0)),
+    must_shared("idle.bytes", "w=1,n=100000", Limit::AtMost(4_900.0)),
+    must("idle.bytes", "w=1,n=1000000", Limit::AtMost(9_400.0)),
+    must("idle.start", "w=1,n=100000", Limit::Scaled(4_000.0)),
+    must("echo.cpu", "w=1,c=1", Limit::Times(1.0, "tokio-ct")),
+    must("echo.cpu", "w=1,c=64", Limit::Times(1.03, "tokio-ct")),
+    must("echo.cpu", "w=1,c=512", Limit::Times(1.03, "tokio-ct")),
+    must("echo.p99", "w=1,c=512", Limit::AtMost(4_200.0)),
+    must("echo.p99", "w=2,c=512", Limit::Times(0.5, "tokio-mt")),
+    must("conns.bytes", "w=1,n=10000", Limit::AtMost(9_300.0)),
+    must_shared("conns.bytes", "w=1,n=10000", Limit::AtMost(4_900.0)),
+];
+
+/// The limit for a peer in one metric of a case, if there is one.
+pub(crate) fn limit(metric: &str, params: &Params, peer: &str) -> Option<Limit> {
+    let params = params.to_string();
+    let found = MUSTS
+        .iter()
+        .find(|must| must.metric == metric && must.params == params && must.peer == peer);
+    found.map(|must| must.limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_belongs_to_something_that_is_measured() {
+        for must in &MUSTS {
+            let metric = METRICS
+                .iter()
+                .find(|metric| metric.name == must.metric)
+                .unwrap();
+            assert!(metric.row.params().contains(&must.params), "{must:?}");
+        }
+    }
+
+    #[test]
+    fn every_row_measures_something() {
+        for row in Row::ALL {
+            assert!(row.metrics().count() > 0);
+            assert!(!row.cases().is_empty());
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Samples: registers and stack of a worker that runs a greenlet, taken from outside.
+//!
+//! A thread that waits in the kernel is not touched: the kernel tells its stack and program counter,
+//! and the memory is read. One that computes is sent a signal (SIGURG, which programs ignore unless
+//! they ask for it), whose handler does nothing but copy registers and stack.
+
+use std::cell::UnsafeCell;
+use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicI32, AtomicU32};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::arch::{self, Registers};
+use crate::lock::Mutex;
+use crate::sys::fault::{self, ActionBefore};
+use crate::sys::task::{self, TaskId};
+use crate::unwind::{self, StackCopy};
+
+pub(super) const SIGNAL: libc::c_int = libc::SIGURG;
+
+/// So much of a stack is copied.
+const ROOM: usize = 32 << 10;
+
+/// Frames of a report.
+const FRAMES: usize = 64;
+
+/// How long the signal may take to be handled.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Where a thread was, and who had called whom.
+#[derive(Clone, Debug)]
+pub(super) struct Sample {
+    registers: Registers,
+    stack: StackCopy,
+}
+
+impl Sample {
+    /// Of a thread that waits in the kernel with these registers. If it has gone on, so be it.
+    pub(super) fn of_waiting(stack_pointer: usize, program_counter: usize) -> Self {
+        let mut bytes = vec![0; ROOM];
+        let length = copy(stack_pointer, &mut bytes);
+        bytes.truncate(length);
+        Self {
+            registers: Registers {
+                program_counter,
+                stack_pointer,
+                frame_pointer: None,
+                link: None,
+            },
+            stack: StackCopy {
+                address: stack_pointer,
+                bytes,
+            },
+        }
+    }
+
+    /// Of a thread that computes. `None` if it does not handle the signal in time. A thread that
+    /// begins to wait at that very moment finds its wait interrupted, if the kernel does not
+    /// restart it.
+    pub(super) fn of_computing(task: TaskId) -> Option<Self> {
+        install().ok()?;
+        SLOT.take(task)
+    }
+
+    /// The frames, innermost first. Looks up names, which may take long.
+    pub(super) fn describe(&self) -> Vec<String> {
+        let addresses = unwind::walk(&self.registers, &self.stack, FRAMES);
+        let frames = unwind::describe(&addresses);
+        frames.iter().map(ToString::to_string).collect()
+    }
+}
+
+/// Whether somebody else's handler of the signal is called by ours.
+pub(super) fn hides_a_handler() -> bool {
+    BEFORE.get().is_some_and(ActionBefore::has_handler)
+}
+
+/// What was done about the signal before.
+static BEFORE: OnceLock<ActionBefore> = OnceLock::new();
+
+fn install() -> io::Result<()> {
+    static LOCK: Mutex<()> = Mutex::new(());
+    let _lock = LOCK.lock();
+    if BEFORE.get().is_none() {
+        // SAFETY: `handle` makes two system calls, uses atomics and its own buffer.
+        let before = unsafe { fault::install(SIGNAL, handle, libc::SA_RESTART) }?;
+        BEFORE.set(before).expect("under the lock");
+    }
+    Ok(())
+}
+
+unsafe extern "C" fn handle(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    // SAFETY: with SA_SIGINFO the third argument is a context.
+    let registers = arch::registers(unsafe { &*context.cast() });
+    let was_ours = fault::keeping_errno(|| SLOT.fill(registers));
+    if !was_ours && let Some(before) = BEFORE.get() {
+        // SAFETY: the arguments are passed on as they came.
+        unsafe { before.call_handler(signal, info, context) };
+    }
+}
+
+/// Where the handler puts what the monitor has asked for.
+struct Slot {
+    /// [`EMPTY`] and so on.
+    state: AtomicU32,
+    /// The thread that is asked. Written by the monitor in `EMPTY`.
+    task: AtomicI32,
+    /// The handler's in `FILLING`, the monitor's in `FULL`.
+    raw: UnsafeCell<Raw>,
+}
+
+/// Nobody asks.
+const EMPTY: u32 = 0;
+/// The signal is on its way.
+const ASKED: u32 = 1;
+/// The handler copies.
+const FILLING: u32 = 2;
+/// The copy is there.
+const FULL: u32 = 3;
+
+struct Raw {
+    registers: Registers,
+    length: usize,
+    bytes: [u8; ROOM],
+}
+
+// SAFETY: `raw` has one owner at a time, told by `state`.
+unsafe impl Sync for Slot {}
+
+static SLOT: Slot = Slot {
+    state: AtomicU32::new(EMPTY),
+    task: AtomicI32::new(0),
+    raw: UnsafeCell::new(Raw {
+        registers: Registers {
+            program_counter: 0,
+            stack_pointer: 0,
+            frame_pointer: None,
+            link: None,
+        },
+        length: 0,
+        bytes: [0; ROOM],
+    }),
+};
+
+impl Slot {
+    /// By the monitor only.
+    fn take(&self, task: TaskId) -> Option<Sample> {
+        self.task.store(task.as_raw(), Relaxed);
+        // Release: pairs with the Acquire in `fill`.
+        self.state.store(ASKED, Release);
+        let sent = task::signal(task, SIGNAL);
+        let start = Instant::now();
+        // Acquire: pairs with the Release in `fill`.
+        while self.state.load(Acquire) != FULL {
+            let late = sent.is_err() || start.elapsed() > PATIENCE;
+            if late
+                && self
+                    .state
+                    .compare_exchange(ASKED, EMPTY, Relaxed, Relaxed)
+                    .is_ok()
+            {
+                return None;
+            }
+            thread::yield_now();
+        }
+        // SAFETY: full, so it is the monitor's.
+        let raw = unsafe { &*self.raw.get() };
+        let sample = Sample {
+            registers: raw.registers,
+            stack: StackCopy {
+                address: raw.registers.stack_pointer,
+                bytes: raw.bytes[..raw.length].to_vec(),
+            },
+        };
+        self.state.store(EMPTY, Relaxed);
+        Some(sample)
+    }
+
+    /// In the handler. Answers whether the signal was for this.
+    fn fill(&self, registers: Registers) -> bool {
+        let is_asked = self.task.load(Relaxed) == TaskId::current().as_raw()
+            && self
+                .state
+                // AcqRel: pairs with the Release in `take`; and the copy comes after.
+                .compare_exchange(ASKED, FILLING, AcqRel, Relaxed)
+                .is_ok();
+        if is_asked {
+            // SAFETY: filling, so it is the handler's.
+            let raw = unsafe { &mut *self.raw.get() };
+            raw.registers = registers;
+            raw.length = copy(registers.stack_pointer, &mut raw.bytes);
+            // Release: pairs with the Acquire in `take`.
+            self.state.store(FULL, Release);
+        }
+        is_asked
+    }
+}
+
+/// Copies the stack at `address`, page by page up to where it ends. Answers how much there was.
+fn copy(address: usize, buffer: &mut [u8]) -> usize {
+    const PAGE: usize = 4096;
+    let mut done = 0;
+    while done < buffer.len() {
+        let at = address.wrapping_add(done);
+        let end = buffer.len().min(done + PAGE - at % PAGE);
+        match task::read_memory(at, &mut buffer[done..end]) {
+            Ok(count) if count == end - done => done = end,
+            _ => break,
+        }
+    }
+    done
+}
