@@ -72,10 +72,8 @@ fn limit_address_space(bytes: u64) {
         rlim_max: libc::RLIM_INFINITY,
     };
     // SAFETY: a valid limit; the hard limit stays, so it can be lifted again.
-    assert_eq!(
-        unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) },
-        0
-    );
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) };
+    assert_eq!(result, 0);
 }
 
 /// Allocates more than a full heap has, in the greenlet that calls, and frees it.
