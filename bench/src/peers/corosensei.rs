@@ -32,7 +32,7 @@ fn switch(job: &Job) -> io::Result<f64> {
         yielder.suspend(());
     };
     let mut coroutine: Coroutine<(), (), ()> = Coroutine::with_stack(stack, body);
-    let mut meter = Meter::new(job.time);
+    let mut meter = Meter::new(job);
     while meter.more() {
         for _ in 0..SWITCHES {
             coroutine.resume(());
@@ -43,7 +43,7 @@ fn switch(job: &Job) -> io::Result<f64> {
 
 /// Every coroutine once, and again, in the order of a list.
 fn yields(job: &Job) -> io::Result<f64> {
-    let yields = Yields::new(job.params.get("t"), job.time);
+    let yields = Yields::new(job.params.get("t"), job);
     let coroutines = yields.parts().enumerate().map(|(n, mut part)| {
         let body = move |yielder: &Yielder<(), ()>, ()| {
             while part.more() {
@@ -66,7 +66,7 @@ fn is_over(result: CoroutineResult<(), ()>) -> bool {
 /// With one stack for all coroutines, which come one after the other.
 fn spawn_seq(job: &Job) -> io::Result<f64> {
     let mut stack = DefaultStack::new(STACK_SIZE)?;
-    let mut meter = Meter::new(job.time);
+    let mut meter = Meter::new(job);
     while meter.more() {
         let mut coroutine: Coroutine<(), (), ()> = Coroutine::with_stack(stack, |_, ()| ());
         coroutine.resume(());
@@ -76,7 +76,7 @@ fn spawn_seq(job: &Job) -> io::Result<f64> {
 }
 
 fn idle(job: &Job) -> io::Result<Vec<Value>> {
-    let idle = Idle::begin(job.params.get("n"))?;
+    let idle = Idle::begin(job)?;
     let coroutines = (0..idle.tasks()).map(|n| {
         let body = |yielder: &Yielder<(), ()>, ()| {
             idle.arrive();
