@@ -28,16 +28,19 @@ pub(super) fn measure(job: &Job) -> io::Result<Vec<Value>> {
 
 fn switch(job: &Job) -> io::Result<f64> {
     let stack = DefaultStack::new(STACK_SIZE)?;
-    let body = |yielder: &Yielder<(), ()>, ()| loop {
-        yielder.suspend(());
+    // A number goes there and back, as a runtime's commands do.
+    let body = |yielder: &Yielder<u64, u64>, mut number: u64| loop {
+        number = yielder.suspend(number + 1);
     };
-    let mut coroutine: Coroutine<(), (), ()> = Coroutine::with_stack(stack, body);
+    let mut coroutine: Coroutine<u64, u64, ()> = Coroutine::with_stack(stack, body);
+    let mut number = 0;
     let mut meter = Meter::new(job);
     while meter.more() {
         for _ in 0..SWITCHES {
-            coroutine.resume(());
+            number = coroutine.resume(number).as_yield().expect("it goes on");
         }
     }
+    assert!(number > 0);
     Ok(meter.ns() / f64::from(SWITCHES))
 }
 
