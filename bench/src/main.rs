@@ -70,7 +70,7 @@ fn run(args: &Args) -> io::Result<ExitCode> {
     raise_descriptor_limit()?;
     let others = Others::watch();
     let Outcomes { outcomes, notes } = runner::run(args)?;
-    let machine = machine::describe(&args.peers, &others);
+    let machine = machine::describe(&args.peers, &others, report::slowness(&outcomes));
     let tables = report::tables(&outcomes);
     match args.output {
         Output::Lines => {
