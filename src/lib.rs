@@ -86,6 +86,7 @@ mod arch;
 mod sys;
 
 mod abort;
+mod atomic;
 mod error;
 mod interest;
 mod lock;

@@ -5,15 +5,17 @@
 //! waited, in a table that grows with the number of threads and never shrinks: with a
 //! greenlet counting as a thread that is a table for a million threads.
 
-use std::sync::{self, MutexGuard, PoisonError, TryLockError};
+use std::sync::{self, PoisonError, TryLockError};
+
+use crate::atomic::{self, MutexGuard};
 
 /// A mutual exclusion lock that is held for a few instructions, never over a park.
 #[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(sync::Mutex<T>);
+pub(crate) struct Mutex<T>(atomic::Mutex<T>);
 
 impl<T> Mutex<T> {
-    pub(crate) const fn new(value: T) -> Self {
-        Self(sync::Mutex::new(value))
+    pub(crate) fn new(value: T) -> Self {
+        Self(atomic::Mutex::new(value))
     }
 
     #[inline]
@@ -29,4 +31,9 @@ impl<T> Mutex<T> {
             Err(TryLockError::WouldBlock) => None,
         }
     }
+}
+
+/// Locks a mutex of the process's: a `static`, which takes part in no model.
+pub(crate) fn lock_static<T>(mutex: &'static sync::Mutex<T>) -> sync::MutexGuard<'static, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

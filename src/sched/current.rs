@@ -15,6 +15,7 @@ use super::cell::CellRef;
 use super::greenlet_cell::GreenletCell;
 use super::hub::Hub;
 use super::thread_cell;
+use crate::atomic::thread_local;
 
 thread_local! {
     static CURRENT: Cell<Current> = const { Cell::new(Current::NOBODY) };
@@ -65,11 +66,11 @@ impl Current {
 /// Who is running.
 #[inline]
 pub(crate) fn get() -> Current {
-    CURRENT.get()
+    CURRENT.with(Cell::get)
 }
 
 pub(super) fn set(current: Current) {
-    CURRENT.set(current);
+    CURRENT.with(|place| place.set(current));
 }
 
 /// Where `get` reads, under the present thread pointer.
@@ -99,14 +100,14 @@ pub(super) fn worker_thread_pointer() -> usize {
     let current = get();
     match current.hub() {
         Some(hub) if !current.cell.is_null() => hub.thread_pointer(),
-        _ => FORKED_WORKER.get(),
+        _ => FORKED_WORKER.with(Cell::get),
     }
 }
 
 /// In a child that was forked on a greenlet: what goes on is a plain thread.
 pub(super) fn become_plain_thread() {
     FORKED.store(true, Relaxed);
-    FORKED_WORKER.set(worker_thread_pointer());
+    FORKED_WORKER.with(|worker| worker.set(worker_thread_pointer()));
     set(Current::NOBODY);
 }
 

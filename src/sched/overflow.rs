@@ -2,11 +2,11 @@
 
 use std::fmt::{self, Write};
 use std::io;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use super::greenlet_cell::GreenletCell;
 use crate::arch;
-use crate::lock::Mutex;
+use crate::lock::lock_static;
 use crate::stack;
 use crate::sys::fault;
 
@@ -17,7 +17,7 @@ const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 /// Installs the handlers, once in a process.
 pub(super) fn install() -> io::Result<()> {
     static LOCK: Mutex<()> = Mutex::new(());
-    let _lock = LOCK.lock();
+    let _lock = lock_static(&LOCK);
     for (signal, previous) in SIGNALS.into_iter().zip(&PREVIOUS) {
         if previous.get().is_none() {
             // SAFETY: `handle` uses atomics, `write` and `abort`, and chains to the previous one.

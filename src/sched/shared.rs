@@ -4,8 +4,6 @@ use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64};
-use std::thread;
 
 use crossbeam_deque::{Injector, Stealer};
 
@@ -14,6 +12,7 @@ use super::greenlet_cell::{GreenletCell, Runnable};
 use super::ground::GreenletGround;
 use super::idle::{Bed, Idle};
 use crate::arch;
+use crate::atomic::{self, AtomicBool, AtomicPtr, AtomicU64};
 use crate::error::ThreadLocalsError;
 use crate::lock::Mutex;
 use crate::reactor::Reactor;
@@ -234,7 +233,7 @@ impl Shared {
         for remote in &self.hubs {
             // Acquire: pairs with the Release in `Hub::park`: the commit is through.
             while ptr::eq(remote.committing.load(Acquire), cell) {
-                thread::yield_now();
+                atomic::yield_now();
             }
         }
     }

@@ -2,11 +2,11 @@
 
 use std::panic::Location;
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use super::cell::{Cell, CellRef, Id};
+use crate::atomic::AtomicU32;
 use crate::sys::{clock, futex};
 use crate::waker::{Header, Outcome, WakeTable, Waker};
 

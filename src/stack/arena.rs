@@ -11,11 +11,11 @@
 use std::io;
 use std::ops::Range;
 use std::ptr;
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
-use crate::lock::Mutex;
+use crate::lock::lock_static;
 use crate::sys::{memory, probe};
 
 /// The colours: multiples of a cache line, below half a page.
@@ -76,7 +76,7 @@ impl Slot {
         // SAFETY: the range is this slot's without its guard page, in a region that is never
         // released, and the slot's owner does not want the content any more.
         unsafe { memory::discard(base + page(), self.region.slot_size - page()) };
-        class_of(self.region.slot_size).lock().given_back.push(self);
+        class_of(self.region.slot_size).given_back.push(self);
     }
 }
 
@@ -136,7 +136,7 @@ pub(crate) fn slot_size(size: usize, reserved: usize) -> Option<usize> {
 ///
 /// `OutOfMemory` when address space, page tables or mappings have run out.
 pub(crate) fn take(slot_size: usize) -> io::Result<Slot> {
-    let mut class = class_of(slot_size).lock();
+    let mut class = class_of(slot_size);
     // A slot that was used before has its guard page already.
     if let Some(slot) = class.given_back.pop() {
         return Ok(slot);
@@ -258,9 +258,9 @@ fn out_of_memory(what: &str, error: &io::Error) -> io::Error {
     io::Error::new(io::ErrorKind::OutOfMemory, format!("{what}: {error}"))
 }
 
-fn class_of(slot_size: usize) -> &'static Mutex<Class> {
+fn class_of(slot_size: usize) -> MutexGuard<'static, Class> {
     debug_assert!(slot_size.is_power_of_two());
-    &CLASS[(slot_size.trailing_zeros() - SMALLEST_CLASS) as usize]
+    lock_static(&CLASS[(slot_size.trailing_zeros() - SMALLEST_CLASS) as usize])
 }
 
 fn page() -> usize {

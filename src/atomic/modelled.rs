@@ -1,0 +1,24 @@
+//! loom's.
+
+pub(crate) use loom::cell::UnsafeCell;
+pub(crate) use loom::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence,
+};
+pub(crate) use loom::sync::{Mutex, MutexGuard};
+pub(crate) use loom::thread::yield_now;
+
+/// loom's macro is of an edition in which `const { .. }` is no expression.
+macro_rules! modelled_thread_local {
+    ($($(#[$attribute:meta])* static $name:ident: $type:ty = $value:expr;)*) => {
+        loom::thread_local! { $($(#[$attribute])* static $name: $type = $value;)* }
+    };
+}
+pub(crate) use modelled_thread_local as thread_local;
+
+/// Runs `body` in every order, with up to `LOOM_MAX_PREEMPTIONS` preemptions, 3 if that is not set.
+#[cfg(test)]
+pub(crate) fn model(body: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound.get_or_insert(3);
+    builder.check(body);
+}
