@@ -191,7 +191,13 @@ impl Hub {
 
     fn take_from_outside(&self) -> Option<Runnable> {
         let fetched = self.queue.fetch(&self.remote().inbox);
-        fetched.or_else(|| self.queue.fetch(&self.shared.injector))
+        let fetched = fetched.or_else(|| self.queue.fetch(&self.shared.injector))?;
+        // Who looked while the others were on their way from there to here has seen them nowhere,
+        // and may sleep.
+        if self.queue.has_stealable() {
+            self.shared.notify();
+        }
+        Some(fetched)
     }
 
     /// Takes half of what another hub has queued.

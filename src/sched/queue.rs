@@ -126,6 +126,11 @@ impl RunQueue {
         private.pop_front()
     }
 
+    /// Whether there is something that other hubs could steal.
+    pub(super) fn has_stealable(&self) -> bool {
+        !self.stealable.is_empty()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         let next = self.next.take();
         let has_next = next.is_some();
