@@ -2,6 +2,7 @@
 
 use std::cell;
 
+pub(crate) use crossbeam_deque as deque;
 pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence,
 };

@@ -36,6 +36,9 @@ mod switch;
 mod thread_cell;
 mod worker;
 
+#[cfg(all(test, loom))]
+mod models;
+
 pub use cell::Id;
 pub use shared::Stats;
 

@@ -30,6 +30,19 @@ pub(super) struct Parking {
 }
 
 impl Parking {
+    pub(super) fn new<C: FnOnce(Waker)>(
+        deadline: Option<u64>,
+        shielded: bool,
+        commit: &UnsafeCell<Option<C>>,
+    ) -> Self {
+        Self {
+            deadline,
+            shielded,
+            commit: NonNull::from(commit).cast(),
+            run: run_commit::<C>,
+        }
+    }
+
     /// Runs the commit.
     ///
     /// # Safety
@@ -95,12 +108,7 @@ fn park_greenlet<C: FnOnce(Waker)>(
 ) -> Outcome {
     let shielded = shielded || must_finish(cell);
     let commit = UnsafeCell::new(Some(commit));
-    let parking = Parking {
-        deadline,
-        shielded,
-        commit: NonNull::from(&commit).cast(),
-        run: run_commit::<C>,
-    };
+    let parking = Parking::new(deadline, shielded, &commit);
     cell.cell().waits_for().set(Some(reason));
     // SAFETY: `cell` is the running greenlet.
     let run = unsafe { switch_out(cell, Handoff::Park(parking)) };
@@ -125,7 +133,7 @@ unsafe fn run_commit<C: FnOnce(Waker)>(commit: NonNull<()>, waker: Waker) {
 }
 
 /// The timer of a park with a deadline, if the park ended otherwise.
-fn forget_timer(cell: &GreenletCell, run: *mut Run, outcome: Outcome) {
+pub(super) fn forget_timer(cell: &GreenletCell, run: *mut Run, outcome: Outcome) {
     // SAFETY: the greenlet runs, so its `run` is its own.
     let timer = unsafe { (*run).timer.take() };
     let Some((hub, key)) = timer.filter(|_| outcome != Outcome::Deadline) else {

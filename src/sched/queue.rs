@@ -4,9 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fmt;
 
-use crossbeam_deque::{Injector, Stealer, Worker};
-
 use super::greenlet_cell::Runnable;
+use crate::atomic::deque::{Injector, Stealer, Worker};
 
 /// So many times in a row the next slot may go first; then the others have their turn.
 const NEXT_STREAK: u32 = 8;

@@ -5,13 +5,12 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
-use crossbeam_deque::{Injector, Stealer};
-
 use super::current;
 use super::greenlet_cell::{GreenletCell, Runnable};
 use super::ground::GreenletGround;
 use super::idle::{Bed, Idle};
 use crate::arch;
+use crate::atomic::deque::{Injector, Stealer};
 use crate::atomic::{self, AtomicBool, AtomicPtr, AtomicU64};
 use crate::error::ThreadLocalsError;
 use crate::lock::Mutex;

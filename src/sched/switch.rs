@@ -83,7 +83,7 @@ impl Hub {
 
     /// The greenlet has left the CPU to wait.
     #[inline]
-    fn park(&self, cell: NonNull<GreenletCell>, parking: Parking) {
+    pub(super) fn park(&self, cell: NonNull<GreenletCell>, parking: Parking) {
         self.counters().parks.increment();
         let committing = &self.remote().committing;
         // Relaxed: `begin_park` publishes it.

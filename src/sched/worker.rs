@@ -5,13 +5,12 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use crossbeam_deque::Stealer;
-
 use super::greenlet_cell::Runnable;
 use super::hub::Hub;
 use super::overflow;
 use super::queue::RunQueue;
 use super::shared::Shared;
+use crate::atomic::deque::Stealer;
 use crate::sys::alternate_stack::AlternateStack;
 use crate::sys::os_thread;
 use crate::tls::Support;
