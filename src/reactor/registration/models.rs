@@ -115,7 +115,7 @@ fn who_gives_up_passes_an_edge_on_that_has_taken_its_waker() {
 fn an_error_wakes_all_who_wait_in_both_directions() {
     model(|| {
         let (registration, failed) = (registration(), Arc::new(AtomicBool::new(false)));
-        let waiting = [Interest::Read, Interest::Write].map(|interest| {
+        let waiting = [Interest::Read, Interest::Read, Interest::Write].map(|interest| {
             let (registration, failed) = (registration.clone(), failed.clone());
             thread::spawn(move || {
                 let sleeper = SleeperRef::new();

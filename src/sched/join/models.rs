@@ -13,6 +13,8 @@ use crate::waker::models::SleeperRef;
 struct Ending {
     slot: JoinSlot,
     result: UnsafeCell<Option<u32>>,
+    /// What the destructors of thread-locals write, after the result is in its place.
+    destroyed: UnsafeCell<bool>,
     /// How often the result was dropped.
     dropped: UnsafeCell<usize>,
 }
@@ -27,6 +29,7 @@ impl Ending {
         Arc::new(Self {
             slot: JoinSlot::new(),
             result: UnsafeCell::new(None),
+            destroyed: UnsafeCell::new(false),
             dropped: UnsafeCell::new(0),
         })
     }
@@ -38,7 +41,15 @@ impl Ending {
         if self.slot.hand_over() {
             self.drop_result();
         }
+        // SAFETY: loom checks that nobody else uses it.
+        self.destroyed
+            .with_mut(|destroyed| unsafe { *destroyed = true });
         self.slot.end();
+    }
+
+    fn is_destroyed(&self) -> bool {
+        // SAFETY: loom checks that nobody writes to it.
+        self.destroyed.with(|destroyed| unsafe { *destroyed })
     }
 
     fn take(&self) -> Option<u32> {
@@ -63,6 +74,7 @@ fn a_thread_that_joins_gets_the_result() {
         });
         // SAFETY: only this thread waits.
         assert_eq!(unsafe { ending.slot.wait(false) }, Outcome::Woken);
+        assert!(ending.is_destroyed());
         assert_eq!(ending.take(), Some(7));
         greenlet.join().unwrap();
     });
@@ -77,6 +89,7 @@ fn who_sees_that_it_has_ended_sees_the_result() {
             move || ending.end()
         });
         if ending.slot.has_ended() {
+            assert!(ending.is_destroyed());
             assert_eq!(ending.take(), Some(7));
         }
         greenlet.join().unwrap();
