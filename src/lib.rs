@@ -109,6 +109,7 @@ mod arch;
 mod sys;
 
 mod abort;
+mod atomic;
 mod error;
 mod interest;
 mod lock;

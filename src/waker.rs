@@ -5,12 +5,15 @@
 //! exactly one of them wins, and a waker of an earlier park is refused by its generation.
 //! `sched/README.md` has the whole protocol.
 
+#[cfg(all(test, loom))]
+pub(crate) mod models;
+
 use std::fmt;
 use std::mem::{self, ManuallyDrop};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::fence;
+
+use crate::atomic::{AtomicU64, fence};
 
 /// How a park ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

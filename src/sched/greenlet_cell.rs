@@ -34,7 +34,8 @@ const ANYWHERE: HubNumber = HubNumber::MAX;
 const NOWHERE: HubNumber = HubNumber::MAX;
 
 // Every byte counts a million times.
-const _: () = assert!(size_of::<GreenletCell>() <= 232);
+// A model's is larger.
+const _: () = assert!(cfg!(loom) || size_of::<GreenletCell>() <= 232);
 
 /// What has to be known of a greenlet's closure and result, whose types only `body.rs` knows.
 #[derive(Debug)]

@@ -50,6 +50,9 @@ mod thread_cell;
 mod usage;
 mod worker;
 
+#[cfg(all(test, loom))]
+mod models;
+
 pub use blocked::{BlockedActivity, BlockedHub, BlockingGreenlet};
 pub use cell::Id;
 pub use deadlock::{Deadlock, WaitingGreenlet};
