@@ -1,7 +1,7 @@
 //! aarch64. The thread pointer is TPIDR_EL0.
 //!
-//! Written to the same contract as x86-64 and not run yet: no such machine was at
-//! hand. Treat it as a draft.
+//! Written to the same contract as x86-64, and neither compiled nor run yet: no such machine or
+//! standard library was at hand. Treat it as a draft.
 
 use std::arch::asm;
 

@@ -28,7 +28,7 @@ mod x86_64;
 pub(crate) use x86_64::*;
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-compile_error!("greenlet runs on x86-64 (and, not yet tested, aarch64) Linux");
+compile_error!("greenlet runs on x86-64 (and, not yet compiled or run, aarch64) Linux");
 
 /// Where a thread was: what unwinding starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example speed             # all rows
 //! cargo run --release --example speed -- idle     # only this one
+//! cargo run --release --example speed -- --quick  # one round of each, to see that it works
 //! ```
 //!
 //! Each line is one number with its unit: the median of several rounds, after a warm-up. Other
@@ -21,7 +22,9 @@ use greenlet::{JoinHandle, Runtime};
 const HELP: &str = "\
 Measures what the basic operations cost, on one hub.
 
-Usage: speed [ROW]...
+Usage: speed [--quick] [ROW]...
+
+  --quick     measure once, where else the median of several rounds is taken
 
 Rows, all of them if none is named:
   yield-2     one yield, between 2 greenlets
@@ -38,6 +41,8 @@ const START_ONCE: &str = "start-once";
 const IDLE_ONCE: &str = "idle-once";
 
 const ROUNDS: usize = 9;
+/// So many processes measure a row of that kind, one after the other.
+const CHILDREN: usize = 3;
 const YIELDS: usize = 4_000_000;
 const SPAWNS: usize = 500_000;
 const STARTS: usize = 100_000;
@@ -45,16 +50,26 @@ const IDLE_GREENLETS: usize = 10_000;
 
 fn main() -> ExitCode {
     let mut rows: Vec<String> = env::args().skip(1).collect();
+    let given = rows.len();
+    rows.retain(|row| row != "--quick");
+    let (rounds, children) = if rows.len() < given {
+        (1, 1)
+    } else {
+        (ROUNDS, CHILDREN)
+    };
     if rows.is_empty() {
         rows = ROWS.map(String::from).to_vec();
     }
     for row in rows {
         let line = match row.as_str() {
-            "yield-2" => yield_ns(2).map(|ns| format!("{row:<12}{ns:>10.1} ns")),
-            "yield-1000" => yield_ns(1000).map(|ns| format!("{row:<12}{ns:>10.1} ns")),
-            "spawn-join" => spawn_join_ns().map(|ns| format!("{row:<12}{ns:>10.1} ns")),
-            "start" => in_children(START_ONCE).map(|ns| format!("{row:<12}{ns:>10.0} ns")),
-            "idle" => in_children(IDLE_ONCE).map(|bytes| format!("{row:<12}{bytes:>10.0} bytes")),
+            "yield-2" => yield_ns(2, rounds).map(|ns| format!("{row:<12}{ns:>10.1} ns")),
+            "yield-1000" => yield_ns(1000, rounds).map(|ns| format!("{row:<12}{ns:>10.1} ns")),
+            "spawn-join" => spawn_join_ns(rounds).map(|ns| format!("{row:<12}{ns:>10.1} ns")),
+            "start" => {
+                in_children(START_ONCE, children).map(|ns| format!("{row:<12}{ns:>10.0} ns"))
+            }
+            "idle" => in_children(IDLE_ONCE, children)
+                .map(|bytes| format!("{row:<12}{bytes:>10.0} bytes")),
             START_ONCE => start_ns_once().map(|ns| ns.to_string()),
             IDLE_ONCE => idle_bytes_once().map(|bytes| bytes.to_string()),
             "--help" | "-h" => Ok(HELP.trim_end().to_owned()),
@@ -75,9 +90,9 @@ fn main() -> ExitCode {
 }
 
 /// One yield, when `greenlets` greenlets do nothing else.
-fn yield_ns(greenlets: usize) -> io::Result<f64> {
+fn yield_ns(greenlets: usize, rounds: usize) -> io::Result<f64> {
     let each = YIELDS / greenlets;
-    median_ns(greenlets * each, || {
+    median_ns(greenlets * each, rounds, || {
         // There is one hub, so all are spawned before the first one runs.
         let yielding: Vec<_> = (0..greenlets)
             .map(|_| greenlet::spawn(move || (0..each).for_each(|_| greenlet::yield_now())))
@@ -89,8 +104,8 @@ fn yield_ns(greenlets: usize) -> io::Result<f64> {
 }
 
 /// Spawning a greenlet that does nothing, and joining it.
-fn spawn_join_ns() -> io::Result<f64> {
-    median_ns(SPAWNS, || {
+fn spawn_join_ns(rounds: usize) -> io::Result<f64> {
+    median_ns(SPAWNS, rounds, || {
         for _ in 0..SPAWNS {
             greenlet::spawn(|| ())
                 .join()
@@ -101,7 +116,7 @@ fn spawn_join_ns() -> io::Result<f64> {
 
 /// The median of a row that is measured in processes of its own: memory that was used once is
 /// cheaper the second time.
-fn in_children(row: &str) -> io::Result<f64> {
+fn in_children(row: &str, children: usize) -> io::Result<f64> {
     let program = env::current_exe()?;
     let round = || {
         let output = Command::new(&program)
@@ -111,7 +126,9 @@ fn in_children(row: &str) -> io::Result<f64> {
         let text = String::from_utf8_lossy(&output.stdout);
         text.trim().parse().map_err(io::Error::other)
     };
-    Ok(median((0..3).map(|_| round()).collect::<io::Result<_>>()?))
+    Ok(median(
+        (0..children).map(|_| round()).collect::<io::Result<_>>()?,
+    ))
 }
 
 /// From the first spawn until the last one has parked.
@@ -178,10 +195,10 @@ fn resident_bytes() -> f64 {
 }
 
 /// Nanoseconds per operation of `round`, which does so many, in the median round.
-fn median_ns(operations: usize, round: impl Fn() + Sync) -> io::Result<f64> {
+fn median_ns(operations: usize, rounds: usize, round: impl Fn() + Sync) -> io::Result<f64> {
     on_one_hub(|| {
         round();
-        let times = (0..ROUNDS).map(|_| {
+        let times = (0..rounds).map(|_| {
             let started = Instant::now();
             round();
             nanoseconds(started.elapsed()) / operations as f64

@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::join_handle::JoinHandle;
-use crate::sched::{self, GreenletGround, Shared, SpawnOptions};
+use crate::sched::{self, Shared, SpawnOptions};
 use crate::stack;
 
 /// Spawns a greenlet with a name, a stack size or a hub of its own; std's
@@ -29,15 +29,6 @@ pub struct Builder {
     name: Option<String>,
     stack_size: Option<usize>,
     hub: Option<usize>,
-}
-
-/// When a greenlet gets its stack at its spawn, instead of when it first runs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Reserve {
-    Always,
-    /// If its size was chosen for it: that may be one that cannot be had.
-    UnusualStack,
-    Never,
 }
 
 impl Builder {
@@ -74,19 +65,16 @@ impl Builder {
         self,
         shared: &Arc<Shared>,
         spawned_at: &'static Location<'static>,
-        reserve: Reserve,
+        reserve: bool,
         f: F,
     ) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T,
     {
-        let reserves = match reserve {
-            Reserve::Always => true,
-            Reserve::UnusualStack => self.stack_size.is_some(),
-            Reserve::Never => false,
-        };
+        // A size that was asked for may be one that cannot be had.
+        let reserve = reserve || self.stack_size.is_some();
         let mut options = self.options(shared, spawned_at)?;
-        if reserves {
+        if reserve {
             options.ground = Some(shared.reserve_ground(options.slot_size)?);
         }
         // SAFETY: the caller's promise; `shared` is borrowed over the call.
@@ -112,10 +100,8 @@ impl Builder {
         let name = self.name.map(String::into_boxed_str);
         Ok(SpawnOptions {
             name,
-            spawned_at,
-            slot_size,
             hub: self.hub,
-            ground: None::<GreenletGround>,
+            ..SpawnOptions::new(slot_size, spawned_at)
         })
     }
 }

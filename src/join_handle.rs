@@ -1,10 +1,12 @@
 //! The right to a greenlet's result.
 
 use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
 use std::thread;
 
 use crate::greenlet::Greenlet;
-use crate::sched::{self, Id, Spawned};
+use crate::sched::{self, Id, Shared, SpawnOptions, Spawned};
 
 /// Waits for a greenlet and takes its result; std's [`JoinHandle`](std::thread::JoinHandle).
 ///
@@ -16,6 +18,22 @@ pub struct JoinHandle<T> {
 impl<T> JoinHandle<T> {
     pub(crate) fn new(spawned: Spawned<T>) -> Self {
         Self { spawned }
+    }
+
+    /// Spawns a greenlet without any options.
+    ///
+    /// # Safety
+    ///
+    /// Those of [`sched::spawn`].
+    #[inline]
+    pub(crate) unsafe fn spawn<F: FnOnce() -> T>(
+        shared: &Arc<Shared>,
+        spawned_at: &'static Location<'static>,
+        f: F,
+    ) -> Self {
+        let options = SpawnOptions::new(shared.slot_size, spawned_at);
+        // SAFETY: the caller's promise is the same.
+        Self::new(unsafe { sched::spawn(shared, options, f) })
     }
 
     /// Waits until the greenlet has ended, the destructors of its thread-locals included, and

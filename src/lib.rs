@@ -105,6 +105,7 @@ mod arch;
 mod sys;
 
 mod abort;
+mod atomic;
 mod error;
 mod interest;
 mod lock;

@@ -5,15 +5,17 @@
 //! waited, in a table that grows with the number of threads and never shrinks: with a
 //! greenlet counting as a thread that is a table for a million threads.
 
-use std::sync::{self, MutexGuard, PoisonError, TryLockError};
+use std::sync::{self, PoisonError, TryLockError};
+
+use crate::atomic::{self, MutexGuard};
 
 /// A mutual exclusion lock that is held for a few instructions, never over a park.
 #[derive(Debug, Default)]
-pub(crate) struct Mutex<T>(sync::Mutex<T>);
+pub(crate) struct Mutex<T>(atomic::Mutex<T>);
 
 impl<T> Mutex<T> {
-    pub(crate) const fn new(value: T) -> Self {
-        Self(sync::Mutex::new(value))
+    pub(crate) fn new(value: T) -> Self {
+        Self(atomic::Mutex::new(value))
     }
 
     #[inline]
@@ -28,5 +30,20 @@ impl<T> Mutex<T> {
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
+    }
+}
+
+/// The same for a `static`, which takes part in no model.
+#[derive(Debug, Default)]
+pub(crate) struct StaticMutex<T>(sync::Mutex<T>);
+
+impl<T> StaticMutex<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(sync::Mutex::new(value))
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> sync::MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,7 +9,6 @@ use std::thread;
 use std::time::Duration;
 
 use crate::blocking;
-use crate::builder;
 use crate::error::{BuildError, Cancelled, ThreadLocalsError};
 use crate::join_handle::JoinHandle;
 use crate::panic_message;
@@ -109,10 +108,7 @@ impl Runtime {
             .expect("8 MiB fit into memory");
         let options = SpawnOptions {
             name: Some("main".into()),
-            spawned_at: Location::caller(),
-            slot_size,
-            hub: None,
-            ground: None,
+            ..SpawnOptions::new(slot_size, Location::caller())
         };
         // SAFETY: Send; and the caller waits below, so what `f` borrows stays.
         let spawned = unsafe { sched::spawn(&self.shared, options, f) };
@@ -140,10 +136,8 @@ impl Runtime {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let site = Location::caller();
-        // SAFETY: Send and 'static.
-        unsafe { builder::Builder::new().spawn_in(&self.shared, site, builder::Reserve::Never, f) }
-            .expect("without options nothing can be wrong with them")
+        // SAFETY: Send and 'static; and `self` keeps the runtime alive.
+        unsafe { JoinHandle::spawn(&self.shared, Location::caller(), f) }
     }
 
     /// How many hubs it has.

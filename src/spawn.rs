@@ -3,7 +3,7 @@
 use std::io;
 use std::panic::Location;
 
-use crate::builder::{Builder, Reserve};
+use crate::builder::Builder;
 use crate::join_handle::JoinHandle;
 use crate::runtime;
 use crate::sched;
@@ -32,9 +32,7 @@ impl Builder {
     {
         let site = Location::caller();
         // SAFETY: Send and 'static.
-        runtime::with_current(|shared| unsafe {
-            self.spawn_in(shared, site, Reserve::UnusualStack, f)
-        })
+        runtime::with_current(|shared| unsafe { self.spawn_in(shared, site, false, f) })
     }
 }
 
@@ -78,10 +76,9 @@ where
 {
     let site = Location::caller();
     runtime::with_current(|shared| {
-        // SAFETY: Send and 'static.
-        unsafe { Builder::new().spawn_in(shared, site, Reserve::Never, f) }
+        // SAFETY: Send and 'static; and a runtime that is current, or the default one, stays.
+        unsafe { JoinHandle::spawn(shared, site, f) }
     })
-    .expect("without options nothing can be wrong with them")
 }
 
 /// [`spawn`], with the stack reserved at once.
@@ -107,9 +104,7 @@ where
 {
     let site = Location::caller();
     // SAFETY: Send and 'static.
-    runtime::with_current(|shared| unsafe {
-        Builder::new().spawn_in(shared, site, Reserve::Always, f)
-    })
+    runtime::with_current(|shared| unsafe { Builder::new().spawn_in(shared, site, true, f) })
 }
 
 /// [`spawn`] for what is not `Send`: the greenlet is pinned to the hub of the caller.
@@ -135,10 +130,6 @@ where
         panic!("spawn_local must be called in a greenlet: the new one stays on its hub");
     };
     // SAFETY: 'static, and pinned to this hub; the rest is the caller's promise.
-    unsafe {
-        Builder::new()
-            .hub(hub)
-            .spawn_in(shared, site, Reserve::Never, f)
-    }
-    .expect("the hub of the caller exists")
+    unsafe { Builder::new().hub(hub).spawn_in(shared, site, false, f) }
+        .expect("the hub of the caller exists")
 }

@@ -5,12 +5,15 @@
 //! exactly one of them wins, and a waker of an earlier park is refused by its generation.
 //! `sched/README.md` has the whole protocol.
 
+#[cfg(all(test, loom))]
+pub(crate) mod models;
+
 use std::fmt;
 use std::mem::{self, ManuallyDrop};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::fence;
+
+use crate::atomic::{AtomicU64, fence};
 
 /// How a park ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,6 +179,7 @@ impl Header {
                     return Ok(Waker {
                         cell: this,
                         generation: state.generation(),
+                        _spare: Spare::Zero,
                     });
                 }
                 Err(now) => state = State(now),
@@ -312,6 +316,14 @@ pub(crate) struct Waker {
     /// Owns one reference to the cell.
     cell: NonNull<Header>,
     generation: u32,
+    _spare: Spare,
+}
+
+/// A byte with one value, so that enums can keep what they are in it, instead of a word more.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Spare {
+    Zero = 0,
 }
 
 // SAFETY: the header is made of atomics, and `schedule` and `free` may be called on any thread:
@@ -336,7 +348,9 @@ impl Waker {
     #[inline]
     fn end_park(self, outcome: Outcome) {
         // Whether it goes with the park or by `release`, the reference is given up here.
-        let Self { cell, generation } = *ManuallyDrop::new(self);
+        let Self {
+            cell, generation, ..
+        } = *ManuallyDrop::new(self);
         // SAFETY: `cell` is alive: this waker owned a reference, which was not given up yet.
         unsafe {
             if cell.as_ref().end_park(generation, outcome, true) {
@@ -359,8 +373,7 @@ impl Clone for Waker {
     fn clone(&self) -> Self {
         // SAFETY: alive: `self` owns a reference.
         unsafe { self.cell.as_ref() }.retain();
-        let Self { cell, generation } = *self;
-        Self { cell, generation }
+        Self { ..*self }
     }
 }
 

@@ -160,7 +160,11 @@ fn main_may_return_while_greenlets_of_the_default_runtime_run() {
             busy(None, 0..hubs());
         });
         let Some(stderr) = stderr else { return };
-        assert_eq!(stderr, "");
+        // The hubs that are kept busy may be reported.
+        assert!(
+            !stderr.contains("panicked") && !stderr.contains("fatal"),
+            "{stderr}"
+        );
     }
 }
 

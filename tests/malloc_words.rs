@@ -5,12 +5,13 @@ mod support;
 use std::fs;
 use std::hint::black_box;
 use std::ops::Range;
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
 
 use greenlet::Builder;
-use support::{child, go_to_hub, runtime};
+use support::{child, go_to_hub, runtime, watched};
 
 /// How many greenlets exhaust the main arena: more than there are threads attached to it.
 const GREENLETS: usize = 24;
@@ -33,28 +34,63 @@ fn is_on_the_main_arena() -> bool {
     heap().contains(&memory.as_ptr().addr())
 }
 
-/// Lets the process have no memory that it does not have yet, or lifts that.
-fn limit_memory(limited: bool) {
-    for resource in [libc::RLIMIT_DATA, libc::RLIMIT_AS] {
-        let limit = libc::rlimit {
-            rlim_cur: if limited { 1 } else { libc::RLIM_INFINITY },
-            rlim_max: libc::RLIM_INFINITY,
-        };
-        // SAFETY: a valid limit; the hard limit stays, so it can be lifted again.
-        assert_eq!(unsafe { libc::setrlimit(resource, &raw const limit) }, 0);
+/// While it lives, the main arena cannot grow: a page is in the way of `brk`, and there is no room for
+/// the megabyte that malloc maps instead. The little that a thread needs which starts there is.
+struct FullHeap {
+    page: *mut libc::c_void,
+}
+
+const PAGE: usize = 4096;
+
+impl FullHeap {
+    fn new() -> Self {
+        // SAFETY: it only asks.
+        let end = unsafe { libc::sbrk(0) }.addr().next_multiple_of(PAGE);
+        let kind = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        // SAFETY: a new mapping, where there is none yet.
+        let page = unsafe { libc::mmap(end as *mut _, PAGE, libc::PROT_NONE, kind, -1, 0) };
+        assert_eq!(page.addr(), end, "something is behind the heap");
+        let statm = fs::read_to_string("/proc/self/statm").expect("statm");
+        let pages = statm.split(' ').next().map(str::parse::<u64>);
+        let pages = pages.expect("a number").expect("a number");
+        limit_address_space(pages * PAGE as u64 + (512 << 10));
+        Self { page }
     }
 }
 
-/// Allocates until there is nothing, in the greenlet that calls.
+impl Drop for FullHeap {
+    fn drop(&mut self) {
+        limit_address_space(libc::RLIM_INFINITY);
+        // SAFETY: a mapping of ours, that nobody uses.
+        assert_eq!(unsafe { libc::munmap(self.page, PAGE) }, 0);
+    }
+}
+
+fn limit_address_space(bytes: u64) {
+    let limit = libc::rlimit {
+        rlim_cur: bytes,
+        rlim_max: libc::RLIM_INFINITY,
+    };
+    // SAFETY: a valid limit; the hard limit stays, so it can be lifted again.
+    let result = unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) };
+    assert_eq!(result, 0);
+}
+
+/// Allocates more than a full heap has, in the greenlet that calls, and frees it.
 fn exhaust() {
-    for _ in 0..64 {
-        // SAFETY: leaked on purpose; the answer may be null.
-        black_box(unsafe { libc::malloc(SIZE) });
+    let mut memory = [ptr::null_mut(); 64];
+    for place in &mut memory {
+        // SAFETY: freed below. The answer may be null.
+        *place = black_box(unsafe { libc::malloc(SIZE) });
+    }
+    for place in memory {
+        // SAFETY: malloc's, and freed once.
+        unsafe { libc::free(place) };
     }
 }
 
 /// In a greenlet pinned to the hub, which is on the main arena: has greenlets of that hub find it
-/// exhausted, one after the other. Nothing in between allocates, which would fail.
+/// exhausted, one after the other.
 fn exhaust_in_turns(hub: usize) {
     let (turn, through) = <(Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
     let started = Arc::new(AtomicUsize::new(0));
@@ -80,14 +116,14 @@ fn exhaust_in_turns(hub: usize) {
     while started.load(SeqCst) < GREENLETS {
         greenlet::yield_now();
     }
-    limit_memory(true);
+    let full = FullHeap::new();
     for number in 1..=GREENLETS {
         turn.store(number, SeqCst);
         while through.load(SeqCst) < number {
             greenlet::yield_now();
         }
     }
-    limit_memory(false);
+    drop(full);
     turn.store(GREENLETS + 1, SeqCst);
     for greenlet in greenlets {
         greenlet.join().expect("it has not panicked");
@@ -104,13 +140,11 @@ fn an_arena_that_malloc_leaves_in_a_greenlet_is_left_by_its_hub() {
     // With two arenas, threads take turns between them.
     let arenas = [("MALLOC_ARENA_MAX", "2")];
     child::passes(test, &arenas, || {
-        // Instead of a watchdog, whose thread might start when there is no memory for it.
-        // SAFETY: a number. The signal ends the process.
-        unsafe { libc::alarm(60) };
+        let _watchdog = watched();
         let mut tested = 0;
         for hubs in [1, 2, 8, 1, 1, 1] {
             let runtime = runtime(hubs);
-            // A thread that starts needs memory: all hubs are there before that is limited.
+            // A thread that starts needs memory, perhaps more than there is then.
             for hub in 0..hubs {
                 runtime.run(|| go_to_hub(hub));
             }

@@ -520,7 +520,7 @@ fn a_reader_whose_time_is_up_passes_its_edge_on() {
                     let far = far.clone();
                     let reading = greenlet::spawn(move || (&*far).read(&mut [0]));
                     // The time-out is shared, so the next one must not set it too early.
-                    wait_until(|| waits_for("IoRead", &reading) || reading.is_finished());
+                    wait_until(|| waits_for("to read", &reading) || reading.is_finished());
                     reading
                 };
                 let hurried = start(Some(Duration::from_millis(3)));
@@ -1116,7 +1116,7 @@ fn a_listener_that_became_std_s_is_in_no_reactor_and_blocks_and_can_come_back() 
         let addr = listener.local_addr().unwrap();
         for _ in 0..3 {
             let accepting = greenlet::spawn(move || listener.accept().map(|_| listener));
-            wait_until(|| waits_for("Accept", &accepting));
+            wait_until(|| waits_for("for a connection", &accepting));
             TcpStream::connect(addr).unwrap();
             listener = accepting.join().unwrap().unwrap();
             assert!(is_watched(&listener));

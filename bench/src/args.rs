@@ -12,7 +12,7 @@ use crate::rows::{self, Case, Row};
 pub(crate) const HELP: &str = "\
 Measures what greenlets cost, and what the same costs elsewhere.
 
-Usage: bench NAME [PARAM=VALUE ..] [OPTIONS]
+Usage: bench NAME.. [PARAM=VALUE ..] [OPTIONS]
 
 NAME is a row, `all` rows, `scale` (a yield, from few tasks to a million), or `list`, which
 explains the rows. PARAM=VALUE changes a parameter of the row: `bench yield t=10`.
@@ -114,10 +114,8 @@ pub(crate) fn parse() -> Result<Task, lexopt::Error> {
             _ => return Err(argument.unexpected()),
         }
     }
-    let Some((name, changes)) = words.split_first() else {
-        return Err("the name of a row is missing".into());
-    };
-    if name == "list" {
+    let (changes, names): (Vec<_>, Vec<_>) = words.into_iter().partition(|word| word.contains('='));
+    if names == ["list"] {
         return Ok(Task::List);
     }
     let output = match (json, compare) {
@@ -134,7 +132,7 @@ pub(crate) fn parse() -> Result<Task, lexopt::Error> {
     if runs == 0 {
         return Err("nothing can be measured with 0 runs".into());
     }
-    let mut cases = parse_cases(name, changes)?;
+    let mut cases = parse_cases(&names, &changes)?;
     if quick {
         cases.retain(|case| !case.is_large());
     }
@@ -149,33 +147,44 @@ pub(crate) fn parse() -> Result<Task, lexopt::Error> {
     }))
 }
 
-fn parse_cases(name: &str, changes: &[String]) -> Result<Vec<Case>, String> {
-    let cases = match name {
-        "all" => Row::ALL.into_iter().flat_map(Row::cases).collect(),
-        "scale" => rows::scale(),
-        _ => match Row::named(name) {
-            Some(row) => row.cases(),
-            None => return Err(format!("no row is called {name:?}")),
-        },
-    };
-    if changes.is_empty() {
-        return Ok(cases);
+fn parse_cases(names: &[String], changes: &[String]) -> Result<Vec<Case>, String> {
+    let rows: Vec<_> = names.iter().filter_map(|name| Row::named(name)).collect();
+    if let ([_], [row], [_, ..]) = (names, rows.as_slice(), changes) {
+        return Ok(vec![parse_case(*row, changes)?]);
     }
-    // The first case is the plain one.
-    let mut case = cases[0].clone();
-    if cases.iter().any(|other| other.row != case.row) || name == "scale" {
-        return Err(format!("{name} takes no parameters"));
+    if !changes.is_empty() {
+        return Err("parameters can be set for one row".into());
     }
+    let cases: Vec<Vec<Case>> = names
+        .iter()
+        .map(|name| cases_of(name))
+        .collect::<Result<_, _>>()?;
+    match cases.is_empty() {
+        true => Err("the name of a row is missing".into()),
+        false => Ok(cases.concat()),
+    }
+}
+
+fn cases_of(name: &str) -> Result<Vec<Case>, String> {
+    match (name, Row::named(name)) {
+        ("all", _) => Ok(Row::ALL.into_iter().flat_map(Row::cases).collect()),
+        ("scale", _) => Ok(rows::scale()),
+        (_, Some(row)) => Ok(row.cases()),
+        (_, None) => Err(format!("no row is called {name:?}")),
+    }
+}
+
+/// The first case of a row, which is the plain one, with changes.
+fn parse_case(row: Row, changes: &[String]) -> Result<Case, String> {
+    let mut case = row.cases().swap_remove(0);
     for change in changes {
         let (param, value) = params::parse_one(change)?;
         if !case.params.set(&param, value) {
-            return Err(format!(
-                "{name} has no parameter {param:?}, but {}",
-                case.params
-            ));
+            let (name, params) = (row.name(), &case.params);
+            return Err(format!("{name} has no parameter {param:?}, but {params}"));
         }
     }
-    Ok(vec![case])
+    Ok(case)
 }
 
 fn parse_peers(names: &str) -> Result<Vec<Peer>, String> {
@@ -219,17 +228,32 @@ pub(crate) fn job_words(job: &Job) -> [String; 3] {
 mod tests {
     use super::*;
 
+    fn cases(words: &[&str]) -> Result<Vec<String>, String> {
+        let words = words.iter().map(|word| word.to_string());
+        let (changes, names): (Vec<_>, Vec<_>) = words.partition(|word| word.contains('='));
+        let cases = parse_cases(&names, &changes)?;
+        Ok(cases.iter().map(|case| case.params.to_string()).collect())
+    }
+
     #[test]
     fn a_parameter_changes_the_plain_case() {
-        let cases = parse_cases("yield", &["t=10".into()]).unwrap();
-        assert_eq!(cases.len(), 1);
-        assert_eq!(cases[0].params.to_string(), "w=1,t=10");
+        assert_eq!(cases(&["yield", "t=10"]).unwrap(), ["w=1,t=10"]);
+    }
+
+    #[test]
+    fn several_rows_may_be_named() {
+        assert_eq!(
+            cases(&["switch", "spawn_seq"]).unwrap(),
+            ["w=1", "w=1", "w=2"]
+        );
     }
 
     #[test]
     fn what_a_row_does_not_have_is_refused() {
-        assert!(parse_cases("yield", &["n=10".into()]).is_err());
-        assert!(parse_cases("all", &["w=1".into()]).is_err());
-        assert!(parse_cases("yields", &[]).is_err());
+        assert!(cases(&["yield", "n=10"]).is_err());
+        assert!(cases(&["all", "w=1"]).is_err());
+        assert!(cases(&["yield", "switch", "w=1"]).is_err());
+        assert!(cases(&["yields"]).is_err());
+        assert!(cases(&[]).is_err());
     }
 }

@@ -1,7 +1,8 @@
 //! Processors, and the time that is spent on them.
 
 use std::io;
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
@@ -9,6 +10,34 @@ use nix::unistd::Pid;
 
 /// This thread, for the kernel.
 const SELF: Pid = Pid::from_raw(0);
+
+/// What a row's time is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// The processor time of this process. On a processor of its own it is the same as the wall's,
+    /// and where others want that processor, too, what they take is not counted.
+    Processor,
+    Wall,
+}
+
+impl Clock {
+    /// The clock for so many workers: with more than one, what counts is when they are done.
+    pub(crate) fn for_workers(workers: usize) -> Self {
+        match workers {
+            1 => Self::Processor,
+            _ => Self::Wall,
+        }
+    }
+
+    /// Time since some moment.
+    pub(crate) fn now(self) -> Duration {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match self {
+            Self::Processor => time(),
+            Self::Wall => START.elapsed(),
+        }
+    }
+}
 
 /// The processors that this process may use.
 pub(crate) fn allowed() -> io::Result<Vec<usize>> {

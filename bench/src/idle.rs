@@ -2,17 +2,19 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::Duration;
 
+use crate::cpu::Clock;
 use crate::memory;
-use crate::peers::Value;
+use crate::peers::{Job, Value};
 
 /// A number of tasks that come to a place where they wait.
 #[derive(Debug)]
 pub(crate) struct Idle {
     tasks: usize,
     bytes_before: f64,
-    started: Instant,
+    clock: Clock,
+    started: Duration,
     arrived: AtomicUsize,
     /// Nanoseconds until the last one came.
     took: AtomicU64,
@@ -20,13 +22,15 @@ pub(crate) struct Idle {
 
 impl Idle {
     /// Begins to measure; the runtime is up, and has run a task or two.
-    pub(crate) fn begin(tasks: usize) -> io::Result<&'static Self> {
+    pub(crate) fn begin(job: &Job) -> io::Result<&'static Self> {
+        let clock = job.clock();
         Ok(Box::leak(Box::new(Self {
-            tasks,
+            tasks: job.params.get("n"),
             bytes_before: memory::resident("self")?,
             arrived: AtomicUsize::new(0),
             took: AtomicU64::new(0),
-            started: Instant::now(),
+            clock,
+            started: clock.now(),
         })))
     }
 
@@ -37,7 +41,7 @@ impl Idle {
     /// One task is about to wait.
     pub(crate) fn arrive(&self) {
         if self.arrived.fetch_add(1, Relaxed) + 1 == self.tasks {
-            let took = self.started.elapsed().as_nanos() as u64;
+            let took = (self.clock.now() - self.started).as_nanos() as u64;
             self.took.store(took, Relaxed);
         }
     }

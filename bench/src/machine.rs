@@ -67,8 +67,8 @@ fn seconds(time: TimeVal) -> f64 {
 }
 
 /// The machine, the compiler and the peers, with names as in the JSON output. `others` have been
-/// watched over the measurements.
-pub(crate) fn describe(peers: &[Peer], others: &Others) -> Value {
+/// watched over the measurements; `slowness` is what limits are scaled by.
+pub(crate) fn describe(peers: &[Peer], others: &Others, slowness: Option<f64>) -> Value {
     let kernel = uname().map(|name| name.release().to_string_lossy().into_owned());
     let versions: serde_json::Map<_, _> = peers
         .iter()
@@ -80,9 +80,14 @@ pub(crate) fn describe(peers: &[Peer], others: &Others) -> Value {
         "kernel": kernel.unwrap_or_default(),
         "glibc": glibc(),
         "rustc": env!("BENCH_RUSTC"),
-        "processors_used_by_others": (others.processors() * 100.0).round() / 100.0,
+        "processors_used_by_others": rounded(others.processors()),
+        "limits_scaled_by": slowness.map(rounded),
         "peers": versions,
     })
+}
+
+fn rounded(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
 }
 
 fn cpu_model() -> String {

@@ -28,12 +28,15 @@ mod sleeps;
 use std::io;
 use std::process::ExitCode;
 
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
 
 use crate::args::{Args, Output, Task};
 use crate::machine::Others;
 use crate::peers::Value;
 use crate::rows::Row;
+use crate::runner::Outcomes;
 
 fn main() -> ExitCode {
     let result = match args::parse() {
@@ -46,8 +49,8 @@ fn main() -> ExitCode {
             print!("{}", args::HELP);
             Ok(ExitCode::SUCCESS)
         }
-        Ok(Task::Measure(peer, job)) => finish(peer.measure(&job)),
-        Ok(Task::Load(order)) => finish(load::run(&order)),
+        Ok(Task::Measure(peer, job)) => finish(|| peer.measure(&job)),
+        Ok(Task::Load(order)) => finish(|| load::run(&order)),
         Err(error) => {
             eprintln!("bench: {error}; --help tells more");
             return ExitCode::from(2);
@@ -66,13 +69,17 @@ fn run(args: &Args) -> io::Result<ExitCode> {
     }
     raise_descriptor_limit()?;
     let others = Others::watch();
-    let outcomes = runner::run(args)?;
-    let machine = machine::describe(&args.peers, &others);
+    let Outcomes { outcomes, notes } = runner::run(args)?;
+    let machine = machine::describe(&args.peers, &others, report::slowness(&outcomes));
     let tables = report::tables(&outcomes);
     match args.output {
-        Output::Lines => print!("{}", report::lines(&tables)),
-        Output::Json => println!("{:#}", report::json(args, machine, &tables)),
+        Output::Lines => {
+            notes.iter().for_each(|note| println!("{note}"));
+            print!("{}", report::lines(&tables));
+        }
+        Output::Json => println!("{:#}", report::json(args, machine, &notes, &tables)),
         Output::Tables => {
+            notes.iter().for_each(|note| println!("{note}"));
             println!("{}", report::machine(&machine));
             print!("{}", report::text(&tables));
             println!("{}", report::verdict(&tables));
@@ -90,9 +97,11 @@ fn raise_descriptor_limit() -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?)
 }
 
-/// Prints values for the parent process, and ends this one, whatever tasks are still there.
-fn finish(values: io::Result<Vec<Value>>) -> ! {
-    let code = match values {
+/// Prints values for the parent process, and ends this one, whatever tasks are still there. Without
+/// its parent it ends at once.
+fn finish(measure: impl FnOnce() -> io::Result<Vec<Value>>) -> ! {
+    let values = set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from);
+    let code = match values.and_then(|()| measure()) {
         Ok(values) => {
             for (metric, value) in values {
                 println!("{metric} {value}");

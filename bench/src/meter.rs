@@ -4,7 +4,10 @@
 //! now and then only, and what happens during the warm-up does not count.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::cpu::Clock;
+use crate::peers::Job;
 
 /// A look at the clock is to be rare against this.
 const BETWEEN_LOOKS: Duration = Duration::from_micros(50);
@@ -12,23 +15,26 @@ const BETWEEN_LOOKS: Duration = Duration::from_micros(50);
 /// One loop of operations, on one task.
 #[derive(Debug)]
 pub(crate) struct Meter {
+    clock: Clock,
     time: Duration,
     /// When the warm-up began, or what counts.
-    since: Instant,
+    since: Duration,
     warm: bool,
     done: u64,
     /// Operations from one look at the clock to the next, and how many of them are still to do.
     batch: u64,
     left: u64,
-    looked: Instant,
+    looked: Duration,
 }
 
 impl Meter {
-    /// Counts for `time`, after a warm-up of a quarter of that.
-    pub(crate) fn new(time: Duration) -> Self {
-        let now = Instant::now();
+    /// Counts for the job's time, after a warm-up of a quarter of that.
+    pub(crate) fn new(job: &Job) -> Self {
+        let clock = job.clock();
+        let now = clock.now();
         Self {
-            time,
+            clock,
+            time: job.time,
             since: now,
             warm: false,
             done: 0,
@@ -50,7 +56,7 @@ impl Meter {
 
     #[cold]
     fn look(&mut self) -> bool {
-        let now = Instant::now();
+        let now = self.clock.now();
         self.done += self.batch;
         if !self.warm && now - self.since >= self.time / 4 {
             (self.warm, self.since, self.done) = (true, now, 0);
@@ -76,19 +82,21 @@ impl Meter {
 /// Rounds of many operations, each of which is timed as a whole.
 #[derive(Debug)]
 pub(crate) struct Rounds {
+    clock: Clock,
     time: Duration,
     operations: usize,
     spent: Duration,
-    started: Option<Instant>,
+    started: Option<Duration>,
     warm: bool,
     ns: Vec<f64>,
 }
 
 impl Rounds {
-    /// Rounds for `time`, three at least, after one that does not count.
-    pub(crate) fn new(time: Duration, operations: usize) -> Self {
+    /// Rounds for the job's time, three at least, after one that does not count.
+    pub(crate) fn new(job: &Job, operations: usize) -> Self {
         Self {
-            time,
+            clock: job.clock(),
+            time: job.time,
             operations,
             spent: Duration::ZERO,
             started: None,
@@ -100,14 +108,14 @@ impl Rounds {
     /// Whether there is to be another round; when this is called, the last one is done.
     pub(crate) fn more(&mut self) -> bool {
         if let Some(started) = self.started {
-            let time = started.elapsed();
+            let time = self.clock.now() - started;
             if self.warm {
                 self.spent += time;
                 self.ns.push(nanoseconds(time) / self.operations as f64);
             }
             self.warm = true;
         }
-        self.started = Some(Instant::now());
+        self.started = Some(self.clock.now());
         self.ns.len() < 3 || self.spent < self.time
     }
 
@@ -132,6 +140,7 @@ const STOP: u8 = 2;
 #[derive(Debug)]
 pub(crate) struct Yields {
     tasks: usize,
+    clock: Clock,
     time: Duration,
     phase: AtomicU8,
     arrived: AtomicU64,
@@ -141,10 +150,11 @@ pub(crate) struct Yields {
 }
 
 impl Yields {
-    pub(crate) fn new(tasks: usize, time: Duration) -> &'static Self {
+    pub(crate) fn new(tasks: usize, job: &Job) -> &'static Self {
         Box::leak(Box::new(Self {
             tasks,
-            time,
+            clock: job.clock(),
+            time: job.time,
             phase: AtomicU8::new(WARM_UP),
             arrived: AtomicU64::new(0),
             counted: AtomicU64::new(0),
@@ -156,7 +166,7 @@ impl Yields {
     pub(crate) fn parts(&'static self) -> impl Iterator<Item = Part> {
         (0..self.tasks).map(move |task| Part {
             yields: self,
-            leader: (task == 0).then(|| Leader::new(self.tasks)),
+            leader: (task == 0).then(|| Leader::new(self)),
             count: None,
         })
     }
@@ -207,17 +217,16 @@ struct Leader {
     /// Yields of its own from one look at the clock to the next.
     stride: u64,
     left: u64,
-    since: Instant,
+    since: Duration,
 }
 
 impl Leader {
-    fn new(tasks: usize) -> Self {
-        // While the leader yields once, so do all others.
-        let stride = (4096 / tasks as u64).max(1);
+    fn new(yields: &Yields) -> Self {
         Self {
-            stride,
+            // While the leader yields once, so do all others.
+            stride: (4096 / yields.tasks as u64).max(1),
             left: 0,
-            since: Instant::now(),
+            since: yields.clock.now(),
         }
     }
 
@@ -232,7 +241,7 @@ impl Leader {
 
     #[cold]
     fn look(&mut self, yields: &Yields, count: &mut u64) {
-        let now = Instant::now();
+        let now = yields.clock.now();
         let time = now - self.since;
         match yields.phase.load(Relaxed) {
             WARM_UP => {
@@ -259,18 +268,29 @@ fn nanoseconds(time: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
+
+    use crate::rows::Row;
+
+    fn job(workers: usize, millis: u64) -> Job {
+        Job {
+            row: Row::Yield,
+            params: format!("w={workers}").parse().unwrap(),
+            time: Duration::from_millis(millis),
+        }
+    }
 
     #[test]
     fn a_meter_counts_what_follows_the_warm_up() {
-        let time = Duration::from_millis(40);
+        let job = job(2, 40);
         let started = Instant::now();
-        let mut meter = Meter::new(time);
+        let mut meter = Meter::new(&job);
         let mut operations = 0;
         while meter.more() {
             operations += 1;
             std::thread::sleep(Duration::from_millis(2));
         }
-        assert!(started.elapsed() >= time + time / 4);
+        assert!(started.elapsed() >= job.time + job.time / 4);
         assert!(
             meter.done < operations,
             "{} of {operations} counted",
@@ -281,7 +301,7 @@ mod tests {
 
     #[test]
     fn the_first_round_does_not_count() {
-        let mut rounds = Rounds::new(Duration::ZERO, 1);
+        let mut rounds = Rounds::new(&job(2, 0), 1);
         let mut n = 0;
         while rounds.more() {
             n += 1;
@@ -295,12 +315,21 @@ mod tests {
 
     #[test]
     fn yields_of_all_tasks_count() {
-        let yields = Yields::new(3, Duration::from_millis(20));
+        let yields = Yields::new(3, &job(1, 20));
         let mut parts: Vec<_> = yields.parts().collect();
         while !parts.is_empty() {
             parts.retain_mut(Part::more);
         }
         let counted = yields.counted.load(Relaxed);
         assert!(counted > 0 && counted.is_multiple_of(3), "{counted}");
+    }
+
+    #[test]
+    fn one_worker_is_not_charged_for_what_others_do() {
+        let mut rounds = Rounds::new(&job(1, 0), 1);
+        while rounds.more() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(rounds.ns() < 1e7);
     }
 }

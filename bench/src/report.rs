@@ -40,7 +40,7 @@ struct Summary {
 /// All tables, with limits for this machine.
 pub(crate) fn tables(outcomes: &[Outcome]) -> Vec<Table> {
     let mut tables = Vec::new();
-    let speed = switch_ns(outcomes).map_or(1.0, |ns| ns / USUAL_SWITCH_NS);
+    let speed = slowness(outcomes).unwrap_or(1.0);
     for outcome in outcomes {
         tables.extend(
             outcome
@@ -53,12 +53,12 @@ pub(crate) fn tables(outcomes: &[Outcome]) -> Vec<Table> {
     tables
 }
 
-/// What a switch of corosensei takes, if that was measured.
-fn switch_ns(outcomes: &[Outcome]) -> Option<f64> {
+/// How much slower a switch of corosensei is than where the limits were set, if it was measured.
+pub(crate) fn slowness(outcomes: &[Outcome]) -> Option<f64> {
     let entries = outcomes.iter().flat_map(|outcome| &outcome.entries);
     let mut floor = entries.filter(|entry| entry.peer == Peer::Corosensei);
     let runs = floor.find_map(|entry| entry.of("switch").ok())?;
-    Some(median(&mut runs.to_vec()))
+    Some(median(&mut runs.to_vec()) / USUAL_SWITCH_NS)
 }
 
 fn table(outcome: &Outcome, metric: &'static Metric, speed: f64) -> Table {
@@ -226,10 +226,10 @@ fn columns(Line { peer, summary }: &Line) -> String {
 
 /// A number with at least three digits that count.
 fn figure(number: f64) -> String {
-    if number < 100.0 {
-        format!("{number:.1}")
-    } else {
-        format!("{number:.0}")
+    match number {
+        ..10.0 => format!("{number:.2}"),
+        ..100.0 => format!("{number:.1}"),
+        _ => format!("{number:.0}"),
     }
 }
 
@@ -267,12 +267,13 @@ pub(crate) fn missing_greenlets(tables: &[Table]) -> bool {
 }
 
 /// Everything for programs.
-pub(crate) fn json(args: &Args, machine: Value, tables: &[Table]) -> Value {
+pub(crate) fn json(args: &Args, machine: Value, notes: &[String], tables: &[Table]) -> Value {
     let tables: Vec<Value> = tables.iter().map(table_json).collect();
     json!({
         "machine": machine,
         "runs": args.runs,
         "quick": args.quick,
+        "notes": notes,
         "results": tables,
     })
 }

@@ -53,13 +53,21 @@ struct Setup {
     peers: Vec<(Peer, Option<Command>)>,
 }
 
+/// All outcomes, and what could not be measured as it was asked for.
+#[derive(Debug)]
+pub(crate) struct Outcomes {
+    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) notes: Vec<String>,
+}
+
 /// Measures everything that is asked for.
-pub(crate) fn run(args: &Args) -> io::Result<Vec<Outcome>> {
-    let mut setup = Setup::new(args)?;
+pub(crate) fn run(args: &Args) -> io::Result<Outcomes> {
+    let mut notes = Vec::new();
+    let setup = Setup::new(args, &mut notes)?;
     let mut outcomes: Vec<Outcome> = args
         .cases
         .iter()
-        .filter_map(|case| setup.fit(case))
+        .filter_map(|case| setup.fit(case, &mut notes))
         .map(|case| Outcome {
             entries: setup.entries(&case),
             case,
@@ -85,7 +93,7 @@ pub(crate) fn run(args: &Args) -> io::Result<Vec<Outcome>> {
             }
         }
     }
-    Ok(outcomes)
+    Ok(Outcomes { outcomes, notes })
 }
 
 impl Entry {
@@ -114,13 +122,13 @@ impl Entry {
 }
 
 impl Setup {
-    fn new(args: &Args) -> io::Result<Self> {
+    fn new(args: &Args, notes: &mut Vec<String>) -> io::Result<Self> {
         let program = env::current_exe()?;
         let build_dir = program.parent().unwrap_or(&program).to_owned();
         let mut peers = Vec::new();
         for peer in &args.peers {
             match peer.program(&build_dir) {
-                Some(Err(reason)) => println!("skipped: {}: {reason}", peer.name()),
+                Some(Err(reason)) => notes.push(format!("skipped: {}: {reason}", peer.name())),
                 Some(Ok(command)) => peers.push((*peer, Some(command))),
                 None => peers.push((*peer, None)),
             }
@@ -135,12 +143,12 @@ impl Setup {
         })
     }
 
-    /// The case as this machine can do it; says so if it cannot, or not in full.
-    fn fit(&self, case: &Case) -> Option<Case> {
+    /// The case as this machine can do it, with a note if it cannot, or not in full.
+    fn fit(&self, case: &Case, notes: &mut Vec<String>) -> Option<Case> {
         let mut case = case.clone();
         let name = case.row.name();
-        let skip = |reason| {
-            println!("skipped: {name} {}: {reason}", case.params);
+        let mut skip = |reason| {
+            notes.push(format!("skipped: {name} {}: {reason}", case.params));
             None
         };
         if case.params.workers() > self.cpus.len() {
@@ -150,7 +158,10 @@ impl Setup {
             return skip("there is too little memory");
         }
         if case.row == Row::Conns && case.params.get("n") > self.connections {
-            println!("{name} n={}: so many files may be open", self.connections);
+            notes.push(format!(
+                "{name} {}: n={} instead, because of the limit on open files",
+                case.params, self.connections
+            ));
             case.params.set("n", self.connections);
         }
         Some(case)
@@ -168,9 +179,9 @@ impl Setup {
             .collect()
     }
 
-    fn measure(&mut self, peer: Peer, job: &Job) -> Result<Vec<(String, f64)>, String> {
+    fn measure(&self, peer: Peer, job: &Job) -> Result<Vec<(String, f64)>, String> {
         let limit = LIMIT + 2 * job.time;
-        let workers = &self.cpus[..job.params.workers()].to_vec();
+        let workers = &self.cpus[..job.params.workers()];
         let start = |command: &mut Command, cpus: &[usize]| {
             Process::start(command, cpus, limit).map_err(|error| error.to_string())
         };

@@ -1,13 +1,16 @@
 //! One descriptor in the reactor: what has happened to it, and who waits for more.
 
+#[cfg(all(test, loom))]
+mod models;
+
 use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::Weak;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use super::Reactor;
+use crate::atomic::{AtomicBool, AtomicUsize};
 use crate::interest::Interest;
 use crate::lock::Mutex;
 use crate::waker::{Header, WakeList, Waker};

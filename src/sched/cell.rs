@@ -5,6 +5,7 @@
 //! [`ThreadCell`](super::thread_cell::ThreadCell), so that a pointer to one is a pointer to the other.
 
 use std::fmt;
+use std::mem;
 use std::num::NonZeroU64;
 use std::ops::Deref;
 use std::panic::Location;
@@ -61,10 +62,12 @@ pub(crate) struct Cell {
 
 /// The token of the public `park` and `unpark`.
 #[derive(Debug, Default)]
-struct Token {
-    there: bool,
-    /// Who waits for it: the cell's owner.
-    waker: Option<Waker>,
+enum Token {
+    #[default]
+    Absent,
+    There,
+    /// Absent, and the cell's owner waits for it.
+    Awaited(Waker),
 }
 
 impl Cell {
@@ -107,33 +110,29 @@ impl Cell {
 
     /// Waits for the token and takes it. The owner calls this.
     pub(crate) fn take_token(&self, deadline: Option<u64>) -> Outcome {
-        if std::mem::take(&mut self.token.lock().there) {
+        // The owner does not wait, so there is no waker.
+        if matches!(mem::take(&mut *self.token.lock()), Token::There) {
             return Outcome::Woken;
         }
         let outcome = park::park(WaitReason::Park, deadline, |waker| {
             let mut token = self.token.lock();
-            if token.there {
+            if matches!(*token, Token::There) {
                 drop(token);
                 waker.wake();
             } else {
-                token.waker = Some(waker);
+                *token = Token::Awaited(waker);
             }
         });
-        let mut token = self.token.lock();
-        token.there = false;
-        let waker = token.waker.take();
-        drop(token);
-        drop(waker);
+        // What is left of a wait that ended otherwise is dropped when the lock is free.
+        let left = mem::take(&mut *self.token.lock());
+        drop(left);
         outcome
     }
 
     /// Puts the token there, and wakes the owner if it waits for it.
     pub(crate) fn give_token(&self) {
-        let mut token = self.token.lock();
-        token.there = true;
-        let waker = token.waker.take();
-        drop(token);
-        if let Some(waker) = waker {
+        let before = mem::replace(&mut *self.token.lock(), Token::There);
+        if let Token::Awaited(waker) = before {
             waker.wake();
         }
     }

@@ -17,7 +17,8 @@ use super::greenlet_cell::GreenletCell;
 use super::hub::Hub;
 use super::shared::Shared;
 use super::thread_cell;
-use crate::lock::Mutex;
+use crate::atomic::thread_local;
+use crate::lock::StaticMutex;
 use crate::sys::thread;
 
 thread_local! {
@@ -75,11 +76,11 @@ impl Current {
 /// Who is running.
 #[inline]
 pub(crate) fn get() -> Current {
-    CURRENT.get()
+    CURRENT.with(Cell::get)
 }
 
 pub(super) fn set(current: Current) {
-    CURRENT.set(current);
+    CURRENT.with(|place| place.set(current));
 }
 
 /// Where `get` reads, under the present thread pointer.
@@ -110,7 +111,7 @@ pub(super) fn worker_thread_pointer() -> usize {
     let current = get();
     match current.hub() {
         Some(hub) if !current.cell.is_null() && hub.words.is_some() => hub.thread_pointer(),
-        _ => FORKED_WORKER.get(),
+        _ => FORKED_WORKER.with(Cell::get),
     }
 }
 
@@ -125,7 +126,7 @@ pub(super) fn watch_forks() -> io::Result<()> {
             become_plain_thread();
         }
     }
-    static REGISTERED: Mutex<bool> = Mutex::new(false);
+    static REGISTERED: StaticMutex<bool> = StaticMutex::new(false);
     let mut registered = REGISTERED.lock();
     if !*registered {
         thread::at_fork(None, None, Some(child))?;
@@ -137,7 +138,7 @@ pub(super) fn watch_forks() -> io::Result<()> {
 /// In a child that was forked on a greenlet: what goes on is a plain thread.
 pub(super) fn become_plain_thread() {
     FORKED.store(true, Relaxed);
-    FORKED_WORKER.set(worker_thread_pointer());
+    FORKED_WORKER.with(|worker| worker.set(worker_thread_pointer()));
     set(Current::NOBODY);
 }
 

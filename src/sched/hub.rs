@@ -6,8 +6,6 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_deque::{Injector, Steal};
-
 use super::cell::Id;
 use super::current::{self, Current};
 use super::greenlet_cell::{GreenletCell, Runnable};
@@ -20,6 +18,7 @@ use super::shared::{Counters, Departed, Remote, Shared, TRIM_BATCH};
 use super::usage::Sampler;
 use crate::abort::AbortOnUnwind;
 use crate::arch::{self, FloatControl};
+use crate::atomic::deque::{Injector, Steal};
 use crate::stack::{Pool, Trimmer};
 use crate::sys::clock;
 use crate::tls::{self, Words};
@@ -171,7 +170,7 @@ impl Hub {
     }
 
     #[inline]
-    fn find_work(&self) -> Option<Runnable> {
+    pub(super) fn find_work(&self) -> Option<Runnable> {
         // Try the own queue.
         let found = self.queue.pop();
         if found.is_some() && !self.searching.get() && !self.has_polled.get() {
@@ -331,7 +330,7 @@ impl Hub {
 
     /// Waits for something to do.
     #[cold]
-    fn sleep(&self) {
+    pub(super) fn sleep(&self) {
         self.shared.sample_peak();
         let shared = &*self.shared;
         // Say so, then look once more: whoever pushes work after this look sees the sleeper.

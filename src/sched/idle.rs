@@ -1,12 +1,13 @@
 //! Which hubs search, which sleep, and who wakes whom. `README.md` has the protocol and its
 //! proof.
 
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::AtomicUsize;
+#[cfg(all(test, loom))]
+mod models;
+
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
-use std::sync::atomic::fence;
 use std::time::Duration;
 
+use crate::atomic::{AtomicU32, AtomicUsize, fence};
 use crate::lock::Mutex;
 use crate::reactor::Reactor;
 use crate::sys::futex;

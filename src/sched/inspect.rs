@@ -23,7 +23,7 @@ use std::thread;
 
 use super::greenlet_cell::GreenletCell;
 use super::shared::Remote;
-use crate::lock::Mutex;
+use crate::lock::StaticMutex;
 use crate::sys::membarrier;
 
 /// The greenlet that somebody looks at. Written under the lock of [`inspect`].
@@ -34,7 +34,7 @@ static INSPECTED: AtomicPtr<GreenletCell> = AtomicPtr::new(ptr::null_mut());
 ///
 /// The greenlet goes on meanwhile; only its end waits. So `look` must not.
 pub(super) fn inspect<R>(remote: &Remote, look: impl FnOnce(&GreenletCell) -> R) -> Option<R> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    static ONE_AT_A_TIME: StaticMutex<()> = StaticMutex::new(());
     let _lock = ONE_AT_A_TIME.lock();
     let cell = remote.running.load(Relaxed);
     INSPECTED.store(cell, Relaxed);

@@ -1,11 +1,13 @@
 //! The end of a greenlet, and the one who waits for it.
 
-use std::cell::UnsafeCell;
-use std::sync::atomic::AtomicU8;
+#[cfg(all(test, loom))]
+mod models;
+
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use super::cell::Id;
 use super::park;
+use crate::atomic::{AtomicU8, UnsafeCell};
 use crate::reason::WaitReason;
 use crate::waker::{Outcome, Waker};
 
@@ -55,16 +57,8 @@ impl JoinSlot {
     pub(crate) unsafe fn wait(&self, of: Id, shielded: bool) -> Outcome {
         let wait = WaitReason::Join.on(of.number());
         while !self.has_ended() {
-            let commit = |waker| {
-                // SAFETY: `WAITING` is not set, so the slot is the waiting one's.
-                unsafe { *self.waker.get() = Some(waker) };
-                // AcqRel: the waker is there for `end`; and if it came first, its result is here.
-                if self.state.fetch_or(WAITING, AcqRel) & ENDED != 0 {
-                    // SAFETY: `end` saw no `WAITING`, so the slot is still ours.
-                    let waker = unsafe { (*self.waker.get()).take() };
-                    waker.expect("it was put there above").wake();
-                }
-            };
+            // SAFETY: only one waits, and its waker of the park before is gone.
+            let commit = |waker| unsafe { self.publish(waker) };
             let outcome = if shielded {
                 park::park_shielded(wait, None, commit)
             } else {
@@ -78,12 +72,36 @@ impl JoinSlot {
         Outcome::Woken
     }
 
+    /// The commit of a park: puts the waker into the slot, and wakes it if the end came first.
+    ///
+    /// # Safety
+    ///
+    /// `WAITING` is not set.
+    unsafe fn publish(&self, waker: Waker) {
+        // SAFETY: `WAITING` is not set (caller), so the slot is the waiting one's.
+        self.waker.with_mut(|slot| unsafe { *slot = Some(waker) });
+        // AcqRel: the waker is there for `end`; and if it came first, its result is here.
+        if self.state.fetch_or(WAITING, AcqRel) & ENDED != 0 {
+            // SAFETY: `end` saw no `WAITING`, so the slot is still ours.
+            let waker = unsafe { self.take_waker() };
+            waker.expect("it was put there above").wake();
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The caller owns the slot, as `state` tells.
+    unsafe fn take_waker(&self) -> Option<Waker> {
+        // SAFETY: nobody else uses it (caller).
+        self.waker.with_mut(|slot| unsafe { (*slot).take() })
+    }
+
     fn withdraw(&self) {
         // AcqRel: pairs with `end`. If it came first, it takes the waker; else it is ours again.
         let before = self.state.fetch_and(!WAITING, AcqRel);
         if before & WAITING != 0 && before & ENDED == 0 {
             // SAFETY: taken back in time, as said.
-            drop(unsafe { (*self.waker.get()).take() });
+            drop(unsafe { self.take_waker() });
         }
     }
 
@@ -107,7 +125,7 @@ impl JoinSlot {
         // AcqRel: all the greenlet did is there for `has_ended`, and the waker is here.
         if self.state.fetch_or(ENDED, AcqRel) & WAITING != 0 {
             // SAFETY: `WAITING` was set and `ENDED` was not: the waker is the hub's to take.
-            if let Some(waker) = unsafe { (*self.waker.get()).take() } {
+            if let Some(waker) = unsafe { self.take_waker() } {
                 waker.wake();
             }
         }

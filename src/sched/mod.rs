@@ -50,6 +50,9 @@ mod thread_cell;
 mod usage;
 mod worker;
 
+#[cfg(all(test, loom))]
+mod models;
+
 pub use blocked::{BlockedActivity, BlockedHub, BlockingGreenlet};
 pub use cell::Id;
 pub use deadlock::{Deadlock, WaitingGreenlet};
@@ -60,7 +63,6 @@ pub(crate) use cell::CellRef;
 pub(crate) use current::{cell as current_cell, was_forked};
 pub(crate) use deadlock::Main;
 pub(crate) use greenlet_cell::SpawnOptions;
-pub(crate) use ground::GreenletGround;
 pub(crate) use monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked};
 pub(crate) use park::{on_thread_stack, park, park_shielded, unwind_cancelled, yield_now};
 pub(crate) use shared::{Shared, slot_size, support};

@@ -14,7 +14,7 @@ use std::panic::Location;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, fence};
 use std::sync::{Arc, Weak};
-use std::thread;
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use super::blocked::{BlockedActivity, BlockedHub, BlockingGreenlet};
@@ -25,9 +25,9 @@ use super::inspect::inspect;
 use super::sampler::Sample;
 use super::shared::{Remote, Shared};
 use crate::abort::AbortOnUnwind;
-use crate::lock::Mutex;
+use crate::lock::StaticMutex;
+use crate::sys::membarrier;
 use crate::sys::task::{self, Activity, TaskId};
-use crate::sys::{futex, membarrier};
 use crate::waker::WakeList;
 
 /// A hub that has not switched for so long is stuck, unless the runtime says otherwise.
@@ -73,12 +73,13 @@ impl fmt::Debug for OnBlocked {
 }
 
 static MONITOR: Monitor = Monitor {
-    watched: Mutex::new(Watched {
+    watched: StaticMutex::new(Watched {
         runtimes: Vec::new(),
         has_thread: false,
     }),
-    round: Mutex::new(()),
+    round: StaticMutex::new(()),
     state: AtomicU32::new(AWAKE),
+    thread: StaticMutex::new(None),
 };
 
 /// It looks, or pauses for a short time.
@@ -89,11 +90,13 @@ const ASLEEP: u32 = 1;
 const NOTIFIED: u32 = 2;
 
 struct Monitor {
-    watched: Mutex<Watched>,
+    watched: StaticMutex<Watched>,
     /// Held while the monitor looks, and so keeps runtimes alive.
-    round: Mutex<()>,
+    round: StaticMutex<()>,
     /// `AWAKE` and `ASLEEP` are written by the monitor, `NOTIFIED` by others.
     state: AtomicU32,
+    /// The monitor's, to be unparked by who notifies it.
+    thread: StaticMutex<Option<Thread>>,
 }
 
 struct Watched {
@@ -147,13 +150,16 @@ impl Monitor {
     #[cold]
     fn notify(&self) {
         // SeqCst: what the monitor is to see was written before; pairs with the swap in `pause`.
-        if self.state.swap(NOTIFIED, SeqCst) != NOTIFIED {
-            futex::wake_one(&self.state);
+        if self.state.swap(NOTIFIED, SeqCst) != NOTIFIED
+            && let Some(thread) = &*self.thread.lock()
+        {
+            thread.unpark();
         }
     }
 
     fn run(&self) {
         let guard = AbortOnUnwind::arm("the monitor");
+        *self.thread.lock() = Some(thread::current());
         let mut detector = Detector::new();
         let mut begun = coarse_clock::refresh();
         let mut may_sleep = false;
@@ -210,7 +216,11 @@ impl Monitor {
     fn pause(&self, state: u32, time: Option<Duration>) {
         let now = self.state.load(Relaxed);
         if now != NOTIFIED && self.change(now, state) {
-            futex::wait(&self.state, state, time);
+            // A notification that comes now makes it return at once.
+            match time {
+                Some(time) => thread::park_timeout(time),
+                None => thread::park(),
+            }
         }
         // Acquire: pairs with the SeqCst in `notify`.
         self.state.swap(AWAKE, Acquire);
@@ -257,7 +267,7 @@ impl Report {
 /// On a thread of their own: looking up names and whatever listeners do takes longer than a hub's
 /// timers can wait.
 fn deliver(reports: Vec<Report>) {
-    static ONE_AFTER_THE_OTHER: Mutex<()> = Mutex::new(());
+    static ONE_AFTER_THE_OTHER: StaticMutex<()> = StaticMutex::new(());
     if reports.is_empty() {
         return;
     }
@@ -277,7 +287,7 @@ fn deliver(reports: Vec<Report>) {
 }
 
 /// Threads that deliver reports.
-static DELIVERIES: Mutex<Vec<thread::JoinHandle<()>>> = Mutex::new(Vec::new());
+static DELIVERIES: StaticMutex<Vec<thread::JoinHandle<()>>> = StaticMutex::new(Vec::new());
 
 /// Returns when all reports so far are delivered, but for the one whose listener calls this.
 fn await_deliveries() {
@@ -409,7 +419,7 @@ impl BlockingGreenlet {
 
 /// Writes a report to standard error, unless there was one for the same place.
 fn print_once(report: &BlockedHub) {
-    static PLACES: Mutex<Vec<Option<&Location<'_>>>> = Mutex::new(Vec::new());
+    static PLACES: StaticMutex<Vec<Option<&Location<'_>>>> = StaticMutex::new(Vec::new());
     let place = report.greenlet.as_ref().map(|greenlet| greenlet.spawned_at);
     let mut places = PLACES.lock();
     if !places.contains(&place) {

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use super::greenlet_cell::GreenletCell;
 use crate::arch;
-use crate::lock::Mutex;
+use crate::lock::StaticMutex;
 use crate::stack;
 use crate::sys::fault::{self, ActionBefore};
 
@@ -16,7 +16,7 @@ const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
 /// Installs the handlers, once in a process.
 pub(super) fn install() -> io::Result<()> {
-    static LOCK: Mutex<()> = Mutex::new(());
+    static LOCK: StaticMutex<()> = StaticMutex::new(());
     let _lock = LOCK.lock();
     for (signal, previous) in SIGNALS.into_iter().zip(&PREVIOUS) {
         if previous.get().is_none() {

@@ -32,6 +32,19 @@ pub(super) struct Parking {
 }
 
 impl Parking {
+    pub(super) fn new<C: FnOnce(Waker)>(
+        deadline: Option<u64>,
+        shielded: bool,
+        commit: &UnsafeCell<Option<C>>,
+    ) -> Self {
+        Self {
+            deadline,
+            shielded,
+            commit: NonNull::from(commit).cast(),
+            run: run_commit::<C>,
+        }
+    }
+
     /// Runs the commit.
     ///
     /// # Safety
@@ -97,12 +110,7 @@ fn park_greenlet<C: FnOnce(Waker)>(
 ) -> Outcome {
     let shielded = shielded || must_finish(cell);
     let commit = UnsafeCell::new(Some(commit));
-    let parking = Parking {
-        deadline,
-        shielded,
-        commit: NonNull::from(&commit).cast(),
-        run: run_commit::<C>,
-    };
+    let parking = Parking::new(deadline, shielded, &commit);
     cell.cell().waits_for().begin(wait, coarse_clock::now());
     // SAFETY: `cell` is the running greenlet.
     let run = unsafe { switch_out(cell, Handoff::Park(parking)) };
@@ -127,7 +135,7 @@ unsafe fn run_commit<C: FnOnce(Waker)>(commit: NonNull<()>, waker: Waker) {
 }
 
 /// The timer of a park with a deadline, if the park ended otherwise.
-fn forget_timer(cell: &GreenletCell, run: *mut Run, outcome: Outcome) {
+pub(super) fn forget_timer(cell: &GreenletCell, run: *mut Run, outcome: Outcome) {
     // SAFETY: the greenlet runs, so its `run` is its own.
     let (timer, hub) = unsafe { ((*run).timer.take(), (*run).timer_hub) };
     let Some(key) = timer.filter(|_| outcome != Outcome::Deadline) else {

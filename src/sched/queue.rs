@@ -5,12 +5,11 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
-use crossbeam_deque::{Injector, Stealer, Worker};
-
 use super::greenlet_cell::{GreenletCell, Runnable};
+use crate::atomic::AtomicPtr;
+use crate::atomic::deque::{Injector, Stealer, Worker};
 
 /// So many times in a row the next slot may go first; then the others have their turn.
 const NEXT_STREAK: u32 = 8;

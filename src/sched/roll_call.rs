@@ -20,7 +20,7 @@ pub(super) struct RollCall {
 }
 
 impl RollCall {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             wanted: AtomicBool::new(false),
             answer: Mutex::new(None),

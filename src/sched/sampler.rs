@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::arch::{self, Registers};
-use crate::lock::Mutex;
+use crate::lock::StaticMutex;
 use crate::sys::fault::{self, ActionBefore};
 use crate::sys::task::{self, TaskId};
 use crate::unwind::{self, StackCopy};
@@ -81,7 +81,7 @@ pub(super) fn hides_a_handler() -> bool {
 static BEFORE: OnceLock<ActionBefore> = OnceLock::new();
 
 fn install() -> io::Result<()> {
-    static LOCK: Mutex<()> = Mutex::new(());
+    static LOCK: StaticMutex<()> = StaticMutex::new(());
     let _lock = LOCK.lock();
     if BEFORE.get().is_none() {
         // SAFETY: `handle` makes two system calls, uses atomics and its own buffer.

@@ -3,11 +3,8 @@
 use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64};
-use std::thread;
-
-use crossbeam_deque::Injector;
 
 use super::current;
 use super::deadlock::Mains;
@@ -18,6 +15,8 @@ use super::monitor::{HubWatch, MonitorOptions};
 use super::queue::QueueStealer;
 use super::roll_call::RollCall;
 use super::usage::{StackUsage, Usage};
+use crate::atomic::deque::Injector;
+use crate::atomic::{self, AtomicBool, AtomicPtr, AtomicU64};
 use crate::error::ThreadLocalsError;
 use crate::lock::Mutex;
 use crate::reactor::Reactor;
@@ -266,7 +265,7 @@ impl Shared {
         for remote in &self.hubs {
             // Acquire: pairs with the Release in `Hub::park`: the commit is through.
             while ptr::eq(remote.committing.load(Acquire), cell) {
-                thread::yield_now();
+                atomic::yield_now();
             }
         }
     }

@@ -124,7 +124,7 @@ impl Hub {
 
     /// The greenlet has left the CPU to wait.
     #[inline]
-    fn park(&self, cell: NonNull<GreenletCell>, parking: Parking) {
+    pub(super) fn park(&self, cell: NonNull<GreenletCell>, parking: Parking) {
         self.counters().parks.increment();
         let committing = &self.remote().committing;
         // Release: who reads this note instead of an earlier one sees that commit's end all the same.

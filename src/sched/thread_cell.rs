@@ -2,11 +2,12 @@
 
 use std::panic::Location;
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
-use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use super::cell::{Cell, CellRef, Id};
+use crate::atomic::AtomicU32;
 use crate::sys::{clock, futex};
 use crate::waker::{Header, Outcome, WakeTable, Waker};
 

@@ -42,7 +42,7 @@ struct Seen {
 }
 
 impl Usage {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Mutex::new(BTreeMap::new()))
     }
 

@@ -12,11 +12,11 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::ptr;
-use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize};
+use std::sync::{MutexGuard, OnceLock};
 
-use crate::lock::Mutex;
+use crate::lock::StaticMutex;
 use crate::sys::{memory, probe};
 
 /// The colours: multiples of a cache line, below half a page.
@@ -41,7 +41,7 @@ const CLASSES: usize = 26;
 
 const MAX_REGIONS: usize = 4096;
 
-static CLASS: [Mutex<Class>; CLASSES] = [const { Mutex::new(Class::new()) }; CLASSES];
+static CLASS: [StaticMutex<Class>; CLASSES] = [const { StaticMutex::new(Class::new()) }; CLASSES];
 static REGIONS: [AtomicPtr<Region>; MAX_REGIONS] =
     [const { AtomicPtr::new(ptr::null_mut()) }; MAX_REGIONS];
 static REGION_COUNT: AtomicUsize = AtomicUsize::new(0);
@@ -94,7 +94,7 @@ impl Slot {
         // SAFETY: the range is this slot's without its guard page, in a region that is never
         // released, and the slot's owner does not want the content any more.
         unsafe { memory::discard(base + page(), self.region.slot_size - page()) };
-        class_of(self.region.slot_size).lock().given_back.push(self);
+        class_of(self.region.slot_size).given_back.push(self);
     }
 }
 
@@ -154,7 +154,7 @@ pub(crate) fn slot_size(size: usize, reserved: usize) -> Option<usize> {
 ///
 /// `OutOfMemory` when address space, page tables or mappings have run out.
 pub(crate) fn take(slot_size: usize) -> io::Result<Slot> {
-    let mut class = class_of(slot_size).lock();
+    let mut class = class_of(slot_size);
     // A slot that was used before has its guard page already.
     if let Some(slot) = class.given_back.pop() {
         return Ok(slot);
@@ -313,9 +313,9 @@ fn out_of_memory(what: &str, why: &dyn fmt::Display) -> io::Error {
     io::Error::new(io::ErrorKind::OutOfMemory, format!("{what}: {why}"))
 }
 
-fn class_of(slot_size: usize) -> &'static Mutex<Class> {
+fn class_of(slot_size: usize) -> MutexGuard<'static, Class> {
     debug_assert!(slot_size.is_power_of_two());
-    &CLASS[(slot_size.trailing_zeros() - SMALLEST_CLASS) as usize]
+    CLASS[(slot_size.trailing_zeros() - SMALLEST_CLASS) as usize].lock()
 }
 
 pub(super) fn page() -> usize {

@@ -8,11 +8,8 @@ pub(crate) mod alternate_stack;
 pub(crate) mod auxv;
 pub(crate) mod clock;
 pub(crate) mod dl;
-pub(crate) mod epoll;
-pub(crate) mod event_fd;
 pub(crate) mod fault;
 pub(crate) mod fd;
-pub(crate) mod futex;
 pub(crate) mod heap;
 #[cfg(feature = "stacks")]
 pub(crate) mod held_modules;
@@ -31,6 +28,18 @@ pub(crate) mod task;
 pub(crate) mod thread;
 pub(crate) mod thread_key;
 pub(crate) mod thread_state;
+
+// What blocks a thread.
+#[cfg(not(loom))]
+pub(crate) mod epoll;
+#[cfg(not(loom))]
+pub(crate) mod event_fd;
+#[cfg(not(loom))]
+pub(crate) mod futex;
+#[cfg(loom)]
+mod modelled;
+#[cfg(loom)]
+pub(crate) use modelled::{epoll, event_fd, futex};
 
 use std::io;
 

@@ -21,6 +21,7 @@ import (
 var (
 	params   = map[string]int{}
 	duration time.Duration
+	start    = time.Now()
 )
 
 func main() {
@@ -98,22 +99,22 @@ func yields(tasks int) float64 {
 		}
 		pass := func(until func(time.Duration) bool) (int64, time.Duration) {
 			var count int64
-			since := time.Now()
+			since := now()
 			for {
 				for i := 0; i < stride; i++ {
 					runtime.Gosched()
 				}
 				count += int64(stride)
-				if now := time.Since(since); until(now) {
-					return count, now
+				if time := now() - since; until(time) {
+					return count, time
 				}
 			}
 		}
-		pass(func(now time.Duration) bool {
-			return int(arrived.Load()) == tasks-1 && now >= duration/4
+		pass(func(time time.Duration) bool {
+			return int(arrived.Load()) == tasks-1 && time >= duration/4
 		})
 		phase.Store(measure)
-		count, time := pass(func(now time.Duration) bool { return now >= duration })
+		count, time := pass(func(time time.Duration) bool { return time >= duration })
 		phase.Store(stop)
 		counted.Add(count)
 		took = time
@@ -126,11 +127,11 @@ func yields(tasks int) float64 {
 func spawnSeq() float64 {
 	const batch = 256
 	done := make(chan struct{}, 1)
-	pass := func(time_ time.Duration) float64 {
-		since := time.Now()
+	pass := func(limit time.Duration) float64 {
+		since := now()
 		for count := 0; ; count += batch {
-			if now := time.Since(since); count > 0 && now >= time_ {
-				return float64(now.Nanoseconds()) / float64(count)
+			if time := now() - since; time >= limit {
+				return float64(time.Nanoseconds()) / float64(count)
 			}
 			for i := 0; i < batch; i++ {
 				go func() { done <- struct{}{} }()
@@ -145,14 +146,14 @@ func spawnSeq() float64 {
 // Nanoseconds to spawn and join one of many empty goroutines, in the median round.
 func spawnBatch(tasks int) float64 {
 	round := func() time.Duration {
-		since := time.Now()
+		since := now()
 		var all sync.WaitGroup
 		all.Add(tasks)
 		for i := 0; i < tasks; i++ {
 			go all.Done()
 		}
 		all.Wait()
-		return time.Since(since)
+		return now() - since
 	}
 	round()
 	var rounds []float64
@@ -190,6 +191,14 @@ func timers(name string, tasks int) {
 	say(name+".late_p99", late[tasks*99/100]/1e3)
 }
 
+// What a row's time is: processor time, or with more than one worker the wall's.
+func now() time.Duration {
+	if params["w"] == 1 {
+		return cpuTime()
+	}
+	return time.Since(start)
+}
+
 func cpuTime() time.Duration {
 	var usage syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
@@ -202,11 +211,11 @@ func idle(tasks int) {
 	var took time.Duration
 	runtime.GC()
 	before := resident()
-	since := time.Now()
+	since := now()
 	for i := 0; i < tasks; i++ {
 		go func() {
 			if int(arrived.Add(1)) == tasks {
-				took = time.Since(since)
+				took = now() - since
 			}
 			<-end
 		}()

@@ -28,22 +28,25 @@ pub(super) fn measure(job: &Job) -> io::Result<Vec<Value>> {
 
 fn switch(job: &Job) -> io::Result<f64> {
     let stack = DefaultStack::new(STACK_SIZE)?;
-    let body = |yielder: &Yielder<(), ()>, ()| loop {
-        yielder.suspend(());
+    // A number goes there and back, as a runtime's commands do.
+    let body = |yielder: &Yielder<u64, u64>, mut number: u64| loop {
+        number = yielder.suspend(number + 1);
     };
-    let mut coroutine: Coroutine<(), (), ()> = Coroutine::with_stack(stack, body);
-    let mut meter = Meter::new(job.time);
+    let mut coroutine: Coroutine<u64, u64, ()> = Coroutine::with_stack(stack, body);
+    let mut number = 0;
+    let mut meter = Meter::new(job);
     while meter.more() {
         for _ in 0..SWITCHES {
-            coroutine.resume(());
+            number = coroutine.resume(number).as_yield().expect("it goes on");
         }
     }
+    assert!(number > 0);
     Ok(meter.ns() / f64::from(SWITCHES))
 }
 
 /// Every coroutine once, and again, in the order of a list.
 fn yields(job: &Job) -> io::Result<f64> {
-    let yields = Yields::new(job.params.get("t"), job.time);
+    let yields = Yields::new(job.params.get("t"), job);
     let coroutines = yields.parts().enumerate().map(|(n, mut part)| {
         let body = move |yielder: &Yielder<(), ()>, ()| {
             while part.more() {
@@ -66,7 +69,7 @@ fn is_over(result: CoroutineResult<(), ()>) -> bool {
 /// With one stack for all coroutines, which come one after the other.
 fn spawn_seq(job: &Job) -> io::Result<f64> {
     let mut stack = DefaultStack::new(STACK_SIZE)?;
-    let mut meter = Meter::new(job.time);
+    let mut meter = Meter::new(job);
     while meter.more() {
         let mut coroutine: Coroutine<(), (), ()> = Coroutine::with_stack(stack, |_, ()| ());
         coroutine.resume(());
@@ -76,7 +79,7 @@ fn spawn_seq(job: &Job) -> io::Result<f64> {
 }
 
 fn idle(job: &Job) -> io::Result<Vec<Value>> {
-    let idle = Idle::begin(job.params.get("n"))?;
+    let idle = Idle::begin(job)?;
     let coroutines = (0..idle.tasks()).map(|n| {
         let body = |yielder: &Yielder<(), ()>, ()| {
             idle.arrive();

@@ -39,7 +39,7 @@ pub(super) fn measure(job: &Job, share_thread_locals: bool) -> io::Result<Vec<Va
 }
 
 fn yields(tasks: usize, job: &Job) -> f64 {
-    let yields = Yields::new(tasks, job.time);
+    let yields = Yields::new(tasks, job);
     let tasks: Vec<_> = yields
         .parts()
         .map(|mut part| {
@@ -55,7 +55,7 @@ fn yields(tasks: usize, job: &Job) -> f64 {
 }
 
 fn spawn_seq(job: &Job) -> f64 {
-    let mut meter = Meter::new(job.time);
+    let mut meter = Meter::new(job);
     while meter.more() {
         greenlet::spawn(|| ())
             .join()
@@ -66,7 +66,7 @@ fn spawn_seq(job: &Job) -> f64 {
 
 fn spawn_batch(job: &Job) -> f64 {
     let tasks = job.params.get("n");
-    let mut rounds = Rounds::new(job.time, tasks);
+    let mut rounds = Rounds::new(job, tasks);
     while rounds.more() {
         join_all((0..tasks).map(|_| greenlet::spawn(|| ())).collect());
     }
@@ -86,7 +86,7 @@ fn sleep(sleeps: &'static Sleeps) {
 
 fn idle(job: &Job) -> io::Result<Vec<Value>> {
     join_all(vec![greenlet::spawn(|| ())]);
-    let idle = Idle::begin(job.params.get("n"))?;
+    let idle = Idle::begin(job)?;
     for _ in 0..idle.tasks() {
         greenlet::spawn(|| {
             idle.arrive();

@@ -46,7 +46,7 @@ fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandl
 }
 
 fn yields(job: &Job) -> f64 {
-    let yields = Yields::new(job.params.get("t"), job.time);
+    let yields = Yields::new(job.params.get("t"), job);
     // A worker whose coroutines yield starts no new ones, so none may yield before all have started.
     let all_have_started = Arc::new(Barrier::new(job.params.get("t")));
     let tasks: Vec<_> = yields
@@ -66,7 +66,7 @@ fn yields(job: &Job) -> f64 {
 }
 
 fn spawn_seq(job: &Job) -> f64 {
-    let mut meter = Meter::new(job.time);
+    let mut meter = Meter::new(job);
     while meter.more() {
         spawn(|| ()).join().expect("nothing does not panic");
     }
@@ -75,7 +75,7 @@ fn spawn_seq(job: &Job) -> f64 {
 
 fn spawn_batch(job: &Job) -> f64 {
     let tasks = job.params.get("n");
-    let mut rounds = Rounds::new(job.time, tasks);
+    let mut rounds = Rounds::new(job, tasks);
     while rounds.more() {
         join_all((0..tasks).map(|_| spawn(|| ())).collect());
     }
@@ -95,7 +95,7 @@ fn sleep(sleeps: &'static Sleeps) {
 
 fn idle(job: &Job) -> io::Result<Vec<Value>> {
     join_all(vec![spawn(|| ())]);
-    let idle = Idle::begin(job.params.get("n"))?;
+    let idle = Idle::begin(job)?;
     for _ in 0..idle.tasks() {
         spawn(|| {
             idle.arrive();

@@ -20,6 +20,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::cpu::Clock;
 use crate::params::Params;
 use crate::rows::Row;
 
@@ -39,6 +40,13 @@ pub(crate) struct Job {
     pub(crate) params: Params,
     /// How long.
     pub(crate) time: Duration,
+}
+
+impl Job {
+    /// What its time is.
+    pub(crate) fn clock(&self) -> Clock {
+        Clock::for_workers(self.params.workers())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -41,7 +41,7 @@ fn run<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T
 }
 
 async fn yields(job: Job) -> f64 {
-    let yields = Yields::new(job.params.get("t"), job.time);
+    let yields = Yields::new(job.params.get("t"), &job);
     let tasks: Vec<_> = yields
         .parts()
         .map(|mut part| {
@@ -57,7 +57,7 @@ async fn yields(job: Job) -> f64 {
 }
 
 async fn spawn_seq(job: Job) -> f64 {
-    let mut meter = Meter::new(job.time);
+    let mut meter = Meter::new(&job);
     while meter.more() {
         EXECUTOR.spawn(async {}).await;
     }
@@ -66,7 +66,7 @@ async fn spawn_seq(job: Job) -> f64 {
 
 async fn spawn_batch(job: Job) -> f64 {
     let tasks = job.params.get("n");
-    let mut rounds = Rounds::new(job.time, tasks);
+    let mut rounds = Rounds::new(&job, tasks);
     while rounds.more() {
         join_all((0..tasks).map(|_| EXECUTOR.spawn(async {})).collect()).await;
     }
@@ -88,7 +88,7 @@ async fn idle(job: Job) -> io::Result<Vec<Value>> {
     EXECUTOR.spawn(async {}).await;
     let (end, ended) = channel::bounded::<()>(1);
     let ended: &'static _ = Box::leak(Box::new(ended));
-    let idle = Idle::begin(job.params.get("n"))?;
+    let idle = Idle::begin(&job)?;
     for _ in 0..idle.tasks() {
         let task = EXECUTOR.spawn(async {
             idle.arrive();

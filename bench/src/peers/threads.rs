@@ -42,7 +42,7 @@ where
 }
 
 fn yields(job: &Job) -> io::Result<f64> {
-    let yields = Yields::new(job.params.get("t"), job.time);
+    let yields = Yields::new(job.params.get("t"), job);
     let tasks = yields.parts().map(|mut part| {
         move || {
             while part.more() {
@@ -55,7 +55,7 @@ fn yields(job: &Job) -> io::Result<f64> {
 }
 
 fn spawn_seq(job: &Job) -> io::Result<f64> {
-    let mut meter = Meter::new(job.time);
+    let mut meter = Meter::new(job);
     while meter.more() {
         spawn(|| ())?.join().expect("nothing does not panic");
     }
@@ -64,7 +64,7 @@ fn spawn_seq(job: &Job) -> io::Result<f64> {
 
 fn spawn_batch(job: &Job) -> io::Result<f64> {
     let tasks = job.params.get("n");
-    let mut rounds = Rounds::new(job.time, tasks);
+    let mut rounds = Rounds::new(job, tasks);
     while rounds.more() {
         join_all(spawn_all((0..tasks).map(|_| || ()))?);
     }
@@ -85,7 +85,7 @@ fn sleep(sleeps: &'static Sleeps) -> io::Result<()> {
 
 fn idle(job: &Job) -> io::Result<Vec<Value>> {
     join_all(vec![spawn(|| ())?]);
-    let idle = Idle::begin(job.params.get("n"))?;
+    let idle = Idle::begin(job)?;
     let tasks = (0..idle.tasks()).map(|_| {
         || {
             idle.arrive();

@@ -51,7 +51,7 @@ fn run<T: Send + 'static>(
 }
 
 async fn yields(job: Job) -> f64 {
-    let yields = Yields::new(job.params.get("t"), job.time);
+    let yields = Yields::new(job.params.get("t"), &job);
     let tasks: Vec<_> = yields
         .parts()
         .map(|mut part| {
@@ -67,7 +67,7 @@ async fn yields(job: Job) -> f64 {
 }
 
 async fn spawn_seq(job: Job) -> f64 {
-    let mut meter = Meter::new(job.time);
+    let mut meter = Meter::new(&job);
     while meter.more() {
         spawn(async {}).await.expect("nothing does not panic");
     }
@@ -76,7 +76,7 @@ async fn spawn_seq(job: Job) -> f64 {
 
 async fn spawn_batch(job: Job) -> f64 {
     let tasks = job.params.get("n");
-    let mut rounds = Rounds::new(job.time, tasks);
+    let mut rounds = Rounds::new(&job, tasks);
     while rounds.more() {
         join_all((0..tasks).map(|_| spawn(async {})).collect()).await;
     }
@@ -98,7 +98,7 @@ async fn idle(job: Job) -> io::Result<Vec<Value>> {
     static END: Notify = Notify::const_new();
 
     join_all(vec![spawn(async {})]).await;
-    let idle = Idle::begin(job.params.get("n"))?;
+    let idle = Idle::begin(&job)?;
     for _ in 0..idle.tasks() {
         spawn(async {
             idle.arrive();

@@ -23,6 +23,7 @@ impl Library {
         match built {
             Ok(status) => assert!(status.success(), "cc cannot build {name}"),
             Err(error) => {
+                assert!(std::env::var_os("CI").is_none(), "no C compiler: {error}");
                 eprintln!("skipped: no C compiler ({error})");
                 return None;
             }

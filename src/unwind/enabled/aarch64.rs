@@ -1,4 +1,4 @@
-//! aarch64: registers for the unwinder. Not run yet, as all of this architecture.
+//! aarch64: registers for the unwinder. Neither compiled nor run yet, as all of this architecture.
 
 use framehop::UnwindRegsNative;
 use framehop::Unwinder;
