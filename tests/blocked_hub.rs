@@ -36,6 +36,18 @@ fn block(time: Duration) {
     assert_eq!(result, 0, "the sleep was cut short");
 }
 
+/// Blocks the thread until one more stop has been counted, however late the monitor is on a busy
+/// machine.
+fn block_until_counted() {
+    let blocked = || greenlet::stats().expect("a greenlet").blocked;
+    let before = blocked();
+    let start = Instant::now();
+    while blocked() == before {
+        assert!(start.elapsed() < LONG, "nobody has noticed");
+        block(Duration::from_millis(20));
+    }
+}
+
 fn compute(time: Duration) {
     let start = Instant::now();
     while start.elapsed() < time {
@@ -55,7 +67,7 @@ fn a_greenlet_that_blocks_in_a_call_is_reported_once_with_name_and_place() {
             let blocking = Builder::new()
                 .name("blocking".into())
                 .hub(hubs - 1)
-                .spawn(|| block(Duration::from_millis(200)));
+                .spawn(block_until_counted);
             blocking.unwrap().join().unwrap();
         });
         let report = reports.recv_timeout(LONG).expect("a report");
@@ -179,7 +191,7 @@ fn every_stop_is_reported_and_counted() {
     let (runtime, reports) = reporting(1);
     runtime.run(|| {
         for _ in 0..3 {
-            block(Duration::from_millis(100));
+            block_until_counted();
             // More switches than one, so that the stop is over.
             greenlet::sleep(Duration::from_millis(1));
         }
@@ -364,9 +376,7 @@ fn by_default_the_report_is_written_once_for_a_place() {
     let stderr = child::passes(test, &[], || {
         Runtime::builder().hubs(1).build().unwrap().run(|| {
             for _ in 0..3 {
-                greenlet::spawn(|| block(Duration::from_millis(100)))
-                    .join()
-                    .unwrap();
+                greenlet::spawn(block_until_counted).join().unwrap();
             }
         });
     });
@@ -385,7 +395,7 @@ fn without_the_barrier_a_report_has_no_greenlet_and_work_goes_on_all_the_same() 
     let test = "without_the_barrier_a_report_has_no_greenlet_and_work_goes_on_all_the_same";
     child::passes(test, &[("GREENLET_WITHOUT", "membarrier")], || {
         let (runtime, reports) = reporting(2);
-        runtime.run(|| block(Duration::from_millis(100)));
+        runtime.run(block_until_counted);
         let report = reports.recv_timeout(LONG).unwrap();
         assert!(report.greenlet.is_none());
         assert!(
@@ -401,14 +411,14 @@ mod stacks {
     use super::*;
 
     #[inline(never)]
-    fn inner(time: Duration) {
-        block(time);
+    fn inner() {
+        block_until_counted();
         std::hint::black_box(());
     }
 
     #[inline(never)]
-    fn outer(time: Duration) {
-        inner(time);
+    fn outer() {
+        inner();
         std::hint::black_box(());
     }
 
@@ -426,7 +436,7 @@ mod stacks {
         let _watchdog = watched();
         for hubs in [1, 2] {
             let (runtime, reports) = reporting(hubs);
-            runtime.run(|| outer(Duration::from_millis(300)));
+            runtime.run(outer);
             let report = reports.recv_timeout(LONG).unwrap();
             let calls = ["stacks::inner", "stacks::outer"];
             assert!(has_calls(&report.stack, calls), "{report}");

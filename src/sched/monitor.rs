@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::panic::Location;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, fence};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Weak, mpsc};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -111,9 +111,15 @@ pub(super) fn watch(shared: &Arc<Shared>) -> io::Result<()> {
     if !watched.has_thread {
         // Without it nothing is known of a greenlet that blocks, but that it does.
         let _ = membarrier::register();
+        // Waited for, so that what the program does next, as to its limits, does not hit its start.
+        let (begun, has_begun) = mpsc::channel();
         thread::Builder::new()
             .name("greenlet-monitor".into())
-            .spawn(|| MONITOR.run())?;
+            .spawn(move || {
+                drop(begun);
+                MONITOR.run();
+            })?;
+        let _: Result<(), _> = has_begun.recv();
         watched.has_thread = true;
     }
     watched.runtimes.push(Arc::downgrade(shared));
