@@ -213,3 +213,33 @@ fn spawning_in_a_child_that_was_forked_on_a_greenlet_panics() {
         }
     }
 }
+
+#[test]
+fn a_child_that_a_plain_thread_has_forked_may_have_runtimes_of_its_own() {
+    let test = "a_child_that_a_plain_thread_has_forked_may_have_runtimes_of_its_own";
+    // Alone, so that no other thread is in the middle of something when it forks.
+    child::alone(test, || {
+        for _ in 0..20 {
+            // In the parent there is a monitor, which the child has not; and it may be busy.
+            let parent = runtime(2);
+            parent.run(|| greenlet::sleep(Duration::from_millis(1)));
+            // SAFETY: nobody else forks, and the child uses what a process of one thread may use.
+            let child_id = unsafe { libc::fork() };
+            if child_id == 0 {
+                // SAFETY: takes a number; the signal ends a child that hangs.
+                unsafe { libc::alarm(20) };
+                let sum = runtime(2).run(|| {
+                    greenlet::sleep(Duration::from_millis(1));
+                    greenlet::spawn(|| 3).join().unwrap() + 4
+                });
+                // SAFETY: ends the process.
+                unsafe { libc::_exit(sum) };
+            }
+            let mut status = 0;
+            // SAFETY: waits for our child.
+            unsafe { libc::waitpid(child_id, &raw mut status, 0) };
+            assert!(libc::WIFEXITED(status), "{status:#x}");
+            assert_eq!(libc::WEXITSTATUS(status), 7);
+        }
+    });
+}

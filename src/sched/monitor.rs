@@ -11,9 +11,10 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::panic::Location;
+use std::process;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, fence};
-use std::sync::{Arc, Weak, mpsc};
+use std::sync::{Arc, OnceLock, Weak, mpsc};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -107,6 +108,9 @@ struct Watched {
 
 /// Watches a runtime, until [`unwatch`]. Called on an OS thread's thread pointer.
 pub(super) fn watch(shared: &Arc<Shared>) -> io::Result<()> {
+    if is_a_parents() {
+        return Ok(());
+    }
     let mut watched = MONITOR.watched.lock();
     if !watched.has_thread {
         // Without it nothing is known of a greenlet that blocks, but that it does.
@@ -131,6 +135,9 @@ pub(super) fn watch(shared: &Arc<Shared>) -> io::Result<()> {
 /// The runtime's hubs have ended. When this returns, the monitor keeps nothing of it alive, and its
 /// reports are delivered.
 pub(super) fn unwatch(shared: &Arc<Shared>) {
+    if is_a_parents() {
+        return;
+    }
     let mut watched = MONITOR.watched.lock();
     let is_another = |runtime: &Weak<Shared>| runtime.as_ptr() != Arc::as_ptr(shared);
     watched.runtimes.retain(is_another);
@@ -138,6 +145,13 @@ pub(super) fn unwatch(shared: &Arc<Shared>) {
     MONITOR.notify();
     drop(MONITOR.round.lock());
     await_deliveries();
+}
+
+/// Whether the monitor is that of the process that this one was forked from: its thread is not here,
+/// and its locks may be held by threads that are not here. A child does without one.
+fn is_a_parents() -> bool {
+    static PROCESS: OnceLock<u32> = OnceLock::new();
+    *PROCESS.get_or_init(process::id) != process::id()
 }
 
 /// A hub has woken.
@@ -148,7 +162,9 @@ pub(super) fn hub_woke() {
     if MONITOR.state.load(Relaxed) == ASLEEP {
         // It has not set the clock for a while.
         coarse_clock::refresh();
-        MONITOR.notify();
+        if !is_a_parents() {
+            MONITOR.notify();
+        }
     }
 }
 
