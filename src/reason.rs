@@ -110,7 +110,7 @@ pub(crate) struct WaitCell {
     since: AtomicU32,
 }
 
-/// 2 to the power of this many nanoseconds, about a millisecond: in 32 bits, 52 days.
+/// 2 to the power of this many nanoseconds, about a millisecond.
 const UNIT: u32 = 20;
 
 impl WaitCell {
@@ -149,8 +149,7 @@ impl WaitCell {
         Some(reason.on(object))
     }
 
-    /// How long ago the wait began, up to a millisecond or two; less 52 days for each time that
-    /// these have passed.
+    /// How long ago the wait began, up to a millisecond or two, and up to 26 days.
     pub(crate) fn age(&self, now: u64) -> Duration {
         let units = ((now >> UNIT) as u32).wrapping_sub(self.since.load(Relaxed));
         // A clock that is a little behind.

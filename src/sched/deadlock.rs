@@ -166,40 +166,56 @@ impl Detector {
         }
     }
 
-    /// Looks, when all hubs seem to sleep. Answers when to look again though no hub has woken.
-    pub(super) fn look(&mut self, runtimes: &[Arc<Shared>]) -> Option<Duration> {
+    /// Looks, when all hubs seem to sleep.
+    pub(super) fn look(&mut self, runtimes: &[Arc<Shared>]) -> Found {
         // If anything may still come, a hub will wake.
         if !may_be_deadlocked(runtimes) {
             self.pause = FIRST_PAUSE;
-            return None;
+            return Found::default();
         }
+        let mut untold = None;
         if let Some((state, deadlock)) = find(runtimes, self.told.as_ref()) {
-            let was_told = runtimes
+            let told = runtimes
                 .iter()
-                .filter(|runtime| runtime.mains.tell(&deadlock))
-                .count()
-                > 0;
-            if !was_told {
-                super::monitor::print(format_args!("{deadlock}"));
+                .filter(|runtime| runtime.mains.tell(&deadlock));
+            if told.count() == 0 {
                 self.told = Some(state);
+                untold = Some(deadlock);
             }
         }
         // A thread that could have woken somebody may have ended.
         let pause = self.pause;
         self.pause = (pause * 2).min(LONGEST_PAUSE);
-        Some(pause)
+        Found {
+            deadlock: untold,
+            again: Some(pause),
+        }
     }
+}
+
+/// What [`Detector::look`] has found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// A deadlock that no caller of `run` was told of.
+    pub(super) deadlock: Option<Deadlock>,
+    /// When to look again though no hub has woken.
+    pub(super) again: Option<Duration>,
 }
 
 /// Whether greenlets are left that wait, and nothing that comes by itself.
 fn may_be_deadlocked(runtimes: &[Arc<Shared>]) -> bool {
-    let something_comes = runtimes.iter().any(|runtime| {
-        let mut hubs = runtime.hubs.iter();
-        runtime.is_ending()
-            || runtime.reactor.has_waiters()
-            || hubs.any(|remote| !remote.timers.lock().is_empty())
-    });
-    !something_comes && runtimes.iter().any(|runtime| runtime.alive() > 0)
+    if runtimes.iter().all(|runtime| runtime.alive() == 0) {
+        return false;
+    }
+    let something_comes = || {
+        runtimes.iter().any(|runtime| {
+            let mut hubs = runtime.hubs.iter();
+            runtime.is_ending()
+                || hubs.any(|remote| !remote.timers.lock().is_empty())
+                || runtime.reactor.has_waiters()
+        })
+    };
+    !something_comes()
 }
 
 fn find(runtimes: &[Arc<Shared>], told: Option<&Snapshot>) -> Option<(Snapshot, Deadlock)> {
@@ -290,7 +306,7 @@ fn all_threads_wait(runtimes: &[Arc<Shared>], state: &Snapshot) -> Option<bool> 
     }
     let status = task::process_status().ok()?;
     let ours = state.switches.len() + 1 + idle + state.blocked.0;
-    let own = (!sampler::hides_a_handler()).then_some(sampler::SIGNAL);
+    let own = sampler::is_the_only_handler().then_some(sampler::SIGNAL);
     Some(status.threads == ours && !task::catches_foreign_signals(&status, own))
 }
 

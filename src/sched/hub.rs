@@ -415,11 +415,11 @@ impl Hub {
     }
 
     /// Queues a greenlet that has yielded. Others need not be told: there is as much to run as before,
-    /// unless what runs now instead is in the next slot, where nobody could have stolen it.
+    /// unless what runs now instead is where nobody could have stolen it.
     #[inline]
     pub(super) fn push_yielded(&self, runnable: Runnable) {
         let pushed = self.queue.push_back(runnable);
-        if self.queue.has_next() {
+        if self.queue.has_unstealable() {
             self.notify_of(pushed);
         }
     }

@@ -8,19 +8,21 @@
 //!
 //! `README.md` has the protocol of its sleep.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Write};
+use std::mem;
 use std::panic::Location;
 use std::process;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, fence};
-use std::sync::{Arc, OnceLock, Weak, mpsc};
-use std::thread::{self, Thread};
+use std::sync::{Arc, Condvar, MutexGuard, OnceLock, PoisonError, Weak, mpsc};
+use std::thread::{self, Thread, ThreadId};
 use std::time::Duration;
 
 use super::blocked::{BlockedActivity, BlockedHub, BlockingGreenlet};
 use super::coarse_clock;
-use super::deadlock::Detector;
+use super::deadlock::{Detector, Found};
 use super::greenlet_cell::GreenletCell;
 use super::inspect::inspect;
 use super::sampler::Sample;
@@ -38,6 +40,8 @@ pub(crate) const BLOCKED_AFTER: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 /// And not more often than this.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(200);
+/// How long the end of a runtime waits for the delivery of its reports.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a runtime wants of the monitor.
 #[derive(Clone)]
@@ -125,6 +129,7 @@ pub(super) fn watch(shared: &Arc<Shared>) -> io::Result<()> {
             })?;
         let _: Result<(), _> = has_begun.recv();
         watched.has_thread = true;
+        coarse_clock::refresh();
     }
     watched.runtimes.push(Arc::downgrade(shared));
     drop(watched);
@@ -133,7 +138,7 @@ pub(super) fn watch(shared: &Arc<Shared>) -> io::Result<()> {
 }
 
 /// The runtime's hubs have ended. When this returns, the monitor keeps nothing of it alive, and its
-/// reports are delivered.
+/// reports are delivered, unless that takes long or the caller is who they are delivered to.
 pub(super) fn unwatch(shared: &Arc<Shared>) {
     if is_a_parents() {
         return;
@@ -144,7 +149,9 @@ pub(super) fn unwatch(shared: &Arc<Shared>) {
     drop(watched);
     MONITOR.notify();
     drop(MONITOR.round.lock());
-    await_deliveries();
+    if DELIVERIES.lock().thread != Some(thread::current().id()) {
+        shared.reports.wait();
+    }
 }
 
 /// Whether the monitor is that of the process that this one was forked from: its thread is not here,
@@ -183,7 +190,6 @@ impl Monitor {
         let guard = AbortOnUnwind::arm("the monitor");
         *self.thread.lock() = Some(thread::current());
         let mut detector = Detector::new();
-        let mut begun = coarse_clock::refresh();
         let mut may_sleep = false;
         loop {
             let round = self.round.lock();
@@ -191,15 +197,20 @@ impl Monitor {
                 break;
             };
             let mut reports = Vec::new();
-            let pause = look(&runtimes, begun, &mut reports);
-            let sleeps = may_sleep && self.fall_asleep(&runtimes);
-            let again = sleeps.then(|| detector.look(&runtimes)).flatten();
-            drop(runtimes);
-            drop(round);
+            let pause = look(&runtimes, &mut reports);
+            // Who is told of a blocked hub may wake somebody.
+            let sleeps = may_sleep && reports.is_empty() && self.fall_asleep(&runtimes);
+            let found = sleeps.then(|| detector.look(&runtimes));
             deliver(reports);
-            if sleeps {
+            // The last owner of a runtime runs destructors of the user's: with no lock held.
+            let last: Vec<_> = runtimes.into_iter().filter_map(Arc::into_inner).collect();
+            drop(round);
+            drop(last);
+            if let Some(Found { deadlock, again }) = found {
+                if let Some(deadlock) = deadlock {
+                    print(format_args!("{deadlock}"));
+                }
                 self.pause(ASLEEP, again);
-                begun = coarse_clock::refresh();
             } else {
                 self.pause(AWAKE, Some(pause));
             }
@@ -224,7 +235,7 @@ impl Monitor {
     fn fall_asleep(&self, runtimes: &[Arc<Shared>]) -> bool {
         let all_sleep = || {
             let mut hubs = runtimes.iter().flat_map(|runtime| &runtime.hubs);
-            hubs.all(|remote| remote.bed.is_asleep())
+            hubs.all(|remote| remote.bed.is_asleep() || remote.has_ended())
         };
         if !all_sleep() || !self.change(AWAKE, ASLEEP) {
             return false;
@@ -260,8 +271,10 @@ impl Monitor {
 pub(super) struct HubWatch {
     /// Switches and sleeps so far, at the last look.
     seen: (u64, u64),
-    /// When these numbers were seen first.
-    since: u64,
+    /// When the monitor has looked last.
+    looked_at: u64,
+    /// Nanoseconds since these numbers were seen first, less the times that the monitor was away.
+    stopped: u64,
     /// The worker's processor time when they were seen again.
     computed: Option<Duration>,
     /// This stop was told to the user.
@@ -273,62 +286,99 @@ struct Report {
     listener: OnBlocked,
     blocked: BlockedHub,
     sample: Option<Sample>,
+    /// Of the runtime.
+    pending: Arc<PendingReports>,
 }
 
 impl Report {
     fn deliver(mut self) {
         let stack = self.sample.take().map(|sample| sample.describe());
         self.blocked.stack = stack.unwrap_or_default();
-        match self.listener {
+        match &self.listener {
             OnBlocked::Print => print_once(&self.blocked),
             OnBlocked::Call(hook) => hook(&self.blocked),
         }
     }
 }
 
-/// On a thread of their own: looking up names and whatever listeners do takes longer than a hub's
+impl Drop for Report {
+    fn drop(&mut self) {
+        *self.pending.count() -= 1;
+        self.pending.fewer.notify_all();
+    }
+}
+
+/// How many reports of a runtime are on their way.
+#[derive(Debug, Default)]
+pub(super) struct PendingReports {
+    count: std::sync::Mutex<usize>,
+    fewer: Condvar,
+}
+
+impl PendingReports {
+    fn count(&self) -> MutexGuard<'_, usize> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when all are delivered, or after a while: who listens may be waiting for the caller.
+    fn wait(&self) {
+        let all_delivered = |count: &mut usize| *count > 0;
+        let _ = self
+            .fewer
+            .wait_timeout_while(self.count(), PATIENCE, all_delivered);
+    }
+}
+
+/// The reports that are on their way, and the thread that delivers them, if there are any.
+struct Deliveries {
+    reports: VecDeque<Report>,
+    thread: Option<ThreadId>,
+}
+
+static DELIVERIES: StaticMutex<Deliveries> = StaticMutex::new(Deliveries {
+    reports: VecDeque::new(),
+    thread: None,
+});
+
+/// On a thread of their own: looking up names, and whatever listeners do, takes longer than a hub's
 /// timers can wait.
 fn deliver(reports: Vec<Report>) {
-    static ONE_AFTER_THE_OTHER: StaticMutex<()> = StaticMutex::new(());
     if reports.is_empty() {
         return;
     }
-    let deliver = || {
-        let guard = AbortOnUnwind::arm("a listener to reports of blocked hubs");
-        let _turn = ONE_AFTER_THE_OTHER.lock();
-        reports.into_iter().for_each(Report::deliver);
-        guard.disarm();
-    };
-    let thread = thread::Builder::new()
-        .name("greenlet-report".into())
-        .spawn(deliver);
-    // Without a thread there is no report; the next one may have more luck.
     let mut deliveries = DELIVERIES.lock();
-    deliveries.retain(|delivery| !delivery.is_finished());
-    deliveries.extend(thread);
-}
-
-/// Threads that deliver reports.
-static DELIVERIES: StaticMutex<Vec<thread::JoinHandle<()>>> = StaticMutex::new(Vec::new());
-
-/// Returns when all reports so far are delivered, but for the one whose listener calls this.
-fn await_deliveries() {
-    let deliveries = std::mem::take(&mut *DELIVERIES.lock());
-    for delivery in deliveries {
-        if delivery.thread().id() != thread::current().id() {
-            let _ = delivery.join();
-        }
+    deliveries.reports.extend(reports);
+    if deliveries.thread.is_none() {
+        let thread = thread::Builder::new()
+            .name("greenlet-report".into())
+            .spawn(deliver_all);
+        // Without a thread they wait for the next one.
+        deliveries.thread = thread.ok().map(|thread| thread.thread().id());
     }
 }
 
-/// Looks at all hubs. `begun`: when the monitor has slept itself. Answers when to look again.
-fn look(runtimes: &[Arc<Shared>], begun: u64, reports: &mut Vec<Report>) -> Duration {
+fn deliver_all() {
+    let guard = AbortOnUnwind::arm("a listener to reports of blocked hubs");
+    loop {
+        let mut deliveries = DELIVERIES.lock();
+        let Some(report) = deliveries.reports.pop_front() else {
+            deliveries.thread = None;
+            break;
+        };
+        drop(deliveries);
+        report.deliver();
+    }
+    guard.disarm();
+}
+
+/// Looks at all hubs. Answers when to look again.
+fn look(runtimes: &[Arc<Shared>], reports: &mut Vec<Report>) -> Duration {
     let now = coarse_clock::refresh();
     let mut pause = LONGEST_PAUSE;
     for runtime in runtimes {
         for (index, remote) in runtime.hubs.iter().enumerate() {
             let mut watch = remote.watch.lock();
-            pause = pause.min(watch.look(runtime, index, begun, now, reports));
+            pause = pause.min(watch.look(runtime, index, now, reports));
         }
     }
     pause
@@ -340,7 +390,6 @@ impl HubWatch {
         &mut self,
         runtime: &Arc<Shared>,
         index: usize,
-        begun: u64,
         now: u64,
         reports: &mut Vec<Report>,
     ) -> Duration {
@@ -349,30 +398,38 @@ impl HubWatch {
         let pause = (options.blocked_after / 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         let counters = &remote.counters;
         let seen = (counters.switches.get(), counters.sleeps.get());
+        let away = now.saturating_sub(mem::replace(&mut self.looked_at, now));
         if seen != self.seen || remote.bed.is_asleep() {
             *self = Self {
                 seen,
-                since: now,
+                looked_at: now,
                 ..Self::default()
             };
             return pause;
         }
-        self.since = self.since.max(begun);
-        let task = TaskId::from_raw(remote.task.load(Relaxed));
+        // Before the worker has begun, and after it has ended, there is nobody to look at.
+        let Some(task) = remote.task() else {
+            return pause;
+        };
+        self.stopped += away.min(2 * pause.as_nanos() as u64);
         if self.computed.is_none() {
             self.computed = task::cpu_time(task).ok();
         }
-        let stopped = Duration::from_nanos(now.saturating_sub(self.since));
+        let stopped = Duration::from_nanos(self.stopped);
         if stopped < options.blocked_after {
             return pause;
         }
         let again = offer(runtime, remote, now);
+        // A hub that is in its own code is not blocked by a greenlet.
         if !self.is_reported
+            && !remote.running.load(Relaxed).is_null()
             && let Some((activity, sample)) = self.activity(task, options.blocked_after)
         {
             self.is_reported = true;
             runtime.blocked.fetch_add(1, Relaxed);
+            *runtime.reports.count() += 1;
             reports.push(Report {
+                pending: runtime.reports.clone(),
                 listener: options.on_blocked.clone(),
                 blocked: BlockedHub {
                     hub: index,

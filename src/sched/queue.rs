@@ -129,10 +129,10 @@ impl RunQueue {
         private.pop_front()
     }
 
-    /// Whether the next slot is filled.
+    /// Whether there is something that other hubs do not steal.
     #[inline]
-    pub(super) fn has_next(&self) -> bool {
-        !self.next.is_empty()
+    pub(super) fn has_unstealable(&self) -> bool {
+        !self.alone && (!self.next.is_empty() || !self.private.borrow().is_empty())
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use crate::arch::{self, Registers};
 use crate::lock::StaticMutex;
 use crate::sys::fault::{self, ActionBefore};
+use crate::sys::signal_action::SignalAction;
 use crate::sys::task::{self, TaskId};
 use crate::unwind::{self, StackCopy};
 
@@ -72,9 +73,11 @@ impl Sample {
     }
 }
 
-/// Whether somebody else's handler of the signal is called by ours.
-pub(super) fn hides_a_handler() -> bool {
-    BEFORE.get().is_some_and(ActionBefore::has_handler)
+/// Whether the signal has no handler but ours: not one that was there before, nor a later one.
+pub(super) fn is_the_only_handler() -> bool {
+    let is_ours = |action: SignalAction| action.handler == handle as *const () as usize;
+    BEFORE.get().is_some_and(|before| !before.has_handler())
+        && SignalAction::of(SIGNAL).is_ok_and(is_ours)
 }
 
 /// What was done about the signal before.
@@ -167,7 +170,7 @@ impl Slot {
             {
                 return None;
             }
-            thread::yield_now();
+            thread::sleep(Duration::from_micros(50));
         }
         // SAFETY: full, so it is the monitor's.
         let raw = unsafe { &*self.raw.get() };

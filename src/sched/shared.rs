@@ -11,7 +11,7 @@ use super::deadlock::Mains;
 use super::greenlet_cell::{GreenletCell, Runnable};
 use super::ground::{self, GreenletGround};
 use super::idle::{Bed, Idle};
-use super::monitor::{HubWatch, MonitorOptions};
+use super::monitor::{HubWatch, MonitorOptions, PendingReports};
 use super::queue::QueueStealer;
 use super::roll_call::RollCall;
 use super::usage::{StackUsage, Usage};
@@ -22,6 +22,7 @@ use crate::lock::Mutex;
 use crate::reactor::Reactor;
 use crate::stack::{self, Pool, Trimmer};
 use crate::sys::clock;
+use crate::sys::task::TaskId;
 use crate::timer::Wheel;
 use crate::tls::{self, Support};
 use crate::waker::Waker;
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     peak: AtomicU64,
     /// What the monitor does about hubs that are blocked.
     pub(super) monitor: MonitorOptions,
+    /// Reports of blocked hubs that are on their way.
+    pub(super) reports: Arc<PendingReports>,
     /// Times that the monitor found a hub blocked. Written by the monitor.
     pub(super) blocked: AtomicU64,
     /// The greenlets that callers of `Runtime::run` wait for.
@@ -73,8 +76,9 @@ pub(super) struct Remote {
     pub(super) committing: AtomicPtr<GreenletCell>,
     /// The greenlet that runs on this hub; null in between. The hub writes it, the monitor reads it.
     pub(super) running: AtomicPtr<GreenletCell>,
-    /// The kernel's number of the worker; 0 before it has started. Written once, by the worker.
-    pub(super) task: AtomicI32,
+    /// The kernel's number of the worker; 0 before it has begun, -1 when it has ended. Written by the
+    /// worker.
+    task: AtomicI32,
     /// What the monitor wants this hub to answer; see [`RollCall`].
     pub(super) roll_call: RollCall,
     /// The monitor's own.
@@ -173,6 +177,7 @@ impl Shared {
             injected: AtomicU64::new(0),
             peak: AtomicU64::new(0),
             monitor,
+            reports: Arc::default(),
             blocked: AtomicU64::new(0),
             mains: Mains::default(),
             ending: AtomicBool::new(false),
@@ -347,6 +352,26 @@ impl Shared {
 }
 
 impl Remote {
+    /// The worker, while it runs.
+    pub(super) fn task(&self) -> Option<TaskId> {
+        let number = self.task.load(Relaxed);
+        (number > 0).then(|| TaskId::from_raw(number))
+    }
+
+    /// By the worker.
+    pub(super) fn begin_task(&self) {
+        self.task.store(TaskId::current().as_raw(), Relaxed);
+    }
+
+    /// By the worker.
+    pub(super) fn end_task(&self) {
+        self.task.store(-1, Relaxed);
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.task.load(Relaxed) == -1
+    }
+
     fn new(stealer: QueueStealer, now: u64) -> Self {
         Self {
             stealer,

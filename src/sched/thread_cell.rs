@@ -102,12 +102,13 @@ pub(super) unsafe fn park(
 impl ThreadCell {
     /// Counts this thread as blocked, unless its park is over. Answers the state that it waits in.
     fn count(&self) -> u32 {
-        count_blocked(1);
+        // The exchange first: it fails if the park is over. Who ends it in between counts down before
+        // this counts up, and then there seem to be too few or far too many, which is no deadlock.
         let counted = self
             .state
             .compare_exchange(WAITING, COUNTED, Relaxed, Relaxed);
-        if counted.is_err() {
-            count_blocked(-1);
+        if counted.is_ok() {
+            count_blocked(1);
         }
         COUNTED
     }

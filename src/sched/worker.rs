@@ -3,7 +3,6 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
 
 use super::current;
@@ -14,7 +13,6 @@ use super::queue::RunQueue;
 use super::shared::Shared;
 use crate::sys::alternate_stack::AlternateStack;
 use crate::sys::os_thread;
-use crate::sys::task::TaskId;
 use crate::tls::Support;
 
 /// Starts a runtime: one worker a hub.
@@ -72,11 +70,10 @@ fn start_one(index: usize, queue: RunQueue, shared: Arc<Shared>) -> io::Result<J
             }
             let _stack = AlternateStack::ensure();
             os_thread::set_timer_slack(1);
-            shared.hubs[index]
-                .task
-                .store(TaskId::current().as_raw(), Relaxed);
+            shared.hubs[index].begin_task();
             let hub = Hub::new(index, shared, queue, stack_bounds());
             hub.run();
+            hub.remote().end_task();
         })
 }
 
