@@ -222,13 +222,16 @@ fn a_child_that_a_plain_thread_has_forked_may_have_runtimes_of_its_own() {
         for _ in 0..20 {
             // In the parent there is a monitor, which the child has not; and it may be busy.
             let parent = runtime(2);
-            parent.run(|| greenlet::sleep(Duration::from_millis(1)));
+            // Resolves a name, on the blocking pool.
+            let bind = || greenlet::net::TcpListener::bind("localhost:0").map(drop);
+            parent.run(bind).unwrap();
             // SAFETY: nobody else forks, and the child uses what a process of one thread may use.
             let child_id = unsafe { libc::fork() };
             if child_id == 0 {
                 // SAFETY: takes a number; the signal ends a child that hangs.
                 unsafe { libc::alarm(20) };
                 let sum = runtime(2).run(|| {
+                    bind().unwrap();
                     greenlet::sleep(Duration::from_millis(1));
                     greenlet::spawn(|| 3).join().unwrap() + 4
                 });

@@ -13,7 +13,11 @@ use crate::lock::Mutex;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::process;
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicPtr;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -55,10 +59,30 @@ impl Pool {
         }
     }
 
-    /// The pool of the process.
+    /// The pool of the process. A forked child has its own: the threads of its parent's are not there.
     pub(crate) fn global() -> &'static Self {
-        static GLOBAL: OnceLock<Pool> = OnceLock::new();
-        GLOBAL.get_or_init(|| Self::new(GLOBAL_THREADS))
+        static GLOBAL: AtomicPtr<Global> = AtomicPtr::new(ptr::null_mut());
+        let process = process::id();
+        // Acquire, here and below: pairs with the AcqRel exchange, for what the pointer leads to.
+        let mut found = GLOBAL.load(Acquire);
+        loop {
+            // SAFETY: one that was published is never freed.
+            if let Some(global) = unsafe { found.as_ref() }
+                && global.process == process
+            {
+                return &global.pool;
+            }
+            let pool = Self::new(GLOBAL_THREADS);
+            let new = Box::into_raw(Box::new(Global { process, pool }));
+            match GLOBAL.compare_exchange(found, new, AcqRel, Acquire) {
+                Ok(_) => found = new,
+                Err(now) => {
+                    // SAFETY: made above, and not published: another thread was faster.
+                    drop(unsafe { Box::from_raw(new) });
+                    found = now;
+                }
+            }
+        }
     }
 
     /// Has `job` run by a thread of the pool, in the order of submission.
@@ -130,6 +154,12 @@ impl Pool {
             .spawn(move || shared.work())
             .map(drop)
     }
+}
+
+/// The pool of one process.
+struct Global {
+    process: u32,
+    pool: Pool,
 }
 
 /// A job that could not be accepted, and why.
