@@ -61,9 +61,45 @@
 //! **Never hold a std lock over a wait, and never wait in a std channel, `Condvar` or `Barrier`.** The
 //! greenlet that would end such a wait may need the very hub that it blocks: with one hub that is a
 //! certain deadlock, with more it depends on timing. Reading and writing a stream may wait, so they
-//! count. A guard in the head of a `match` or `for` lives to its end:
+//! count, even where they need not: every 128th operation gives others their turn. A guard in the head of a `match` or `for` lives to its end:
 //! `match queue.lock().unwrap().pop() { None => greenlet::sleep(pause), .. }` holds the lock over
-//! the sleep. Take what you need out of the lock first, and let idle greenlets [`park`].
+//! the sleep. Take what you need out of the lock first, and let idle greenlets [`park`]:
+//!
+//! ```
+//! use std::collections::VecDeque;
+//! use std::sync::{Arc, Mutex};
+//!
+//! /// Lines for one greenlet, the only one that takes them.
+//! #[derive(Default)]
+//! struct Mailbox(Mutex<VecDeque<String>>);
+//!
+//! impl Mailbox {
+//!     fn put(&self, line: &str, owner: &greenlet::Greenlet) {
+//!         self.0.lock().unwrap().push_back(line.to_owned());
+//!         owner.unpark();
+//!     }
+//!
+//!     fn take(&self) -> String {
+//!         loop {
+//!             let first = self.0.lock().unwrap().pop_front();
+//!             match first {
+//!                 Some(line) => return line,
+//!                 None => greenlet::park(),
+//!             }
+//!         }
+//!     }
+//! }
+//!
+//! greenlet::run(|| {
+//!     let mailbox = Arc::new(Mailbox::default());
+//!     let reader = greenlet::spawn({
+//!         let mailbox = mailbox.clone();
+//!         move || mailbox.take()
+//!     });
+//!     mailbox.put("hello", reader.greenlet());
+//!     assert_eq!(reader.join().unwrap(), "hello");
+//! });
+//! ```
 //!
 //! # Features
 //!

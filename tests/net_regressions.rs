@@ -3,7 +3,7 @@
 mod support;
 
 use std::io::{IoSliceMut, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
@@ -222,5 +222,19 @@ fn large_reads_that_never_wait_let_timers_and_descriptors_have_their_turn() {
             "{slept_after:?}"
         );
         assert!(ops <= 2 * LATE, "{ops}");
+    });
+}
+
+#[test]
+fn who_tries_what_fails_again_and_again_does_not_starve_the_others() {
+    let _watchdog = watchdog();
+    one_hub().run(|| {
+        let (mut near, _far) = pair();
+        near.shutdown(Shutdown::Write).unwrap();
+        let other = greenlet::spawn(|| greenlet::sleep(Duration::from_millis(1)));
+        while !other.is_finished() {
+            assert!(near.write(&[0]).is_err());
+        }
+        other.join().unwrap();
     });
 }

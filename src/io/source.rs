@@ -233,6 +233,8 @@ impl Source {
                 Err(error) => {
                     // An edge may have been spent on this failure, as on an accept's `EMFILE`.
                     self.pass_on(interest);
+                    // Who tries again at once must not starve the others.
+                    sched::spend_io();
                     return Err(error);
                 }
             }

@@ -75,7 +75,8 @@ impl TcpListener {
     /// With port 0 the kernel picks one; [`local_addr`](Self::local_addr) tells. When `addr` is
     /// several addresses, they are tried in turn until one can be bound. Names are looked up off
     /// the hub, see [`ToSocketAddrs`]. As std's, the socket has `SO_REUSEADDR`, a backlog of
-    /// 128, and is closed on exec.
+    /// 128, and is closed on exec. Where more connections come before they are accepted, the kernel
+    /// drops some, and their clients try again after a second.
     ///
     /// # Errors
     ///

@@ -88,13 +88,39 @@ impl fmt::Display for BlockedActivity {
             Self::Computing => f.write_str("it computes without a wait or `yield_now`"),
             Self::Waiting {
                 syscall: Some(number),
-            } => {
-                write!(
-                    f,
-                    "it waits in system call {number}, which blocks the thread"
-                )
-            }
+            } => match CALLS
+                .iter()
+                .find(|(known, ..)| *known == i64::from(*number))
+            {
+                Some((_, name, advice)) => {
+                    write!(f, "it waits in the kernel, in `{name}`: {advice}")
+                }
+                None => write!(f, "it waits in the kernel, in system call {number}"),
+            },
             Self::Waiting { syscall: None } => f.write_str("it waits for a page of memory"),
         }
     }
 }
+
+/// Calls in which threads are often found, by what, and what to do about it.
+const CALLS: [(i64, &str, &str); 12] = [
+    (
+        libc::SYS_futex,
+        "futex",
+        "a std lock that another one holds, a std channel or `Condvar`, `thread::park` or `join`",
+    ),
+    (libc::SYS_clock_nanosleep, "clock_nanosleep", SLEEP),
+    (libc::SYS_nanosleep, "nanosleep", SLEEP),
+    (libc::SYS_recvfrom, "recvfrom", SOCKET),
+    (libc::SYS_sendto, "sendto", SOCKET),
+    (libc::SYS_accept4, "accept4", SOCKET),
+    (libc::SYS_connect, "connect", SOCKET),
+    (libc::SYS_ppoll, "ppoll", SOCKET),
+    (libc::SYS_read, "read", FILE),
+    (libc::SYS_write, "write", FILE),
+    (libc::SYS_fsync, "fsync", FILE),
+    (libc::SYS_wait4, "wait4", "a child process"),
+];
+const SLEEP: &str = "`greenlet::sleep` would not block the hub";
+const SOCKET: &str = "`greenlet::net` would not block the hub";
+const FILE: &str = "a file, a pipe or a socket of std's";

@@ -30,7 +30,9 @@ const ROLL_CALL: u32 = 1000;
 
 /// Greenlets that wait, each for another one or for something that nobody is left to do.
 ///
-/// Every greenlet of the process waits, and so does every thread that could wake one.
+/// Every greenlet of the process waits, and so does every thread that could wake one. Where anything
+/// else might still happen there is no deadlock: a timer, a descriptor that a greenlet waits for, a
+/// handler of a signal, or a thread that does something else than wait in this crate, as to sleep.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Deadlock {
@@ -80,8 +82,11 @@ impl fmt::Display for WaitingGreenlet {
         let name = self.name.as_deref().unwrap_or("<unnamed>");
         write!(
             f,
-            "greenlet '{name}' (number {}, spawned at {}) waits {} since {:?}",
-            self.id, self.spawned_at, self.waits, self.since
+            "greenlet '{name}' (number {}, spawned at {}) waits {}, for {} ms",
+            self.id,
+            self.spawned_at,
+            self.waits,
+            self.since.as_millis()
         )
     }
 }

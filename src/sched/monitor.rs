@@ -447,7 +447,9 @@ impl HubWatch {
     /// What keeps the hub, and where. `None` if it was mostly waiting for a processor, and has not
     /// computed for half of `least` yet; or if nothing is known.
     fn activity(&self, task: TaskId, least: Duration) -> Option<(BlockedActivity, Option<Sample>)> {
-        match task::activity(task).ok()? {
+        // Without a descriptor the kernel cannot be asked, but the clock can.
+        let activity = task::activity(task).unwrap_or(Activity::Running);
+        match activity {
             Activity::Waiting {
                 syscall,
                 stack_pointer,
