@@ -22,7 +22,7 @@ use support::sockets::{
 const LONG: Duration = Duration::from_secs(5);
 
 fn one_hub() -> Runtime {
-    Runtime::builder().hubs(1).build().unwrap()
+    support::runtime(1)
 }
 
 /// Waits for a byte once, so that the stream is known to the reactor and has been read short.
