@@ -157,16 +157,25 @@ mod unwind;
 mod sched;
 
 mod blocking;
-mod io;
+mod source;
 
 mod builder;
+pub mod fs;
 mod greenlet;
+pub mod io;
 mod join_handle;
 pub mod net;
 mod on_worker;
+pub mod os;
 mod panic_message;
+pub mod process;
 mod runtime;
+pub mod signal;
 mod spawn;
+pub mod std;
+pub mod sync;
+pub mod thread;
+pub mod time;
 
 mod monkey;
 

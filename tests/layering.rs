@@ -7,7 +7,7 @@
 //! | 2 | abort, atomic, error, interest, lock, reason, trace, waker | below, and each other without circles |
 //! | 3 | reactor, stack, timer, tls, unwind | below |
 //! | 4 | sched | below |
-//! | 5 | blocking, io | below |
+//! | 5 | blocking, source | below |
 //! | 6 | all others | below, and each other without circles |
 //! | 7 | monkey | below |
 //!
@@ -38,7 +38,7 @@ const LAYERS: [(&str, u8); 19] = [
     ("unwind", 3),
     ("sched", 4),
     ("blocking", 5),
-    ("io", 5),
+    ("source", 5),
     ("monkey", 7),
 ];
 
@@ -637,12 +637,12 @@ mod checker {
             "use crate::sched::cell::Cell; use super::queue;",
         );
         accepts(
-            "src/io/mod.rs",
-            "fn f() { crate::sched::park(); self::source::f() }",
+            "src/source/mod.rs",
+            "fn f() { crate::sched::park(); self::binding::f() }",
         );
         accepts(
             "src/monkey/net.rs",
-            "use crate::net::TcpStream; use crate::io::Source;",
+            "use crate::net::TcpStream; use crate::source::Source;",
         );
     }
 
@@ -815,12 +815,12 @@ mod checker {
             "the C library",
         );
         refuses(
-            "src/io/a.rs",
+            "src/source/a.rs",
             "use libc::{c_int, close as end};\nfn f() { end(1) }",
             "the C library",
         );
-        refuses("src/io/a.rs", "use libc::*;", "one by one");
-        refuses("src/io/a.rs", "use libc as c;", "is called libc");
+        refuses("src/source/a.rs", "use libc::*;", "one by one");
+        refuses("src/source/a.rs", "use libc as c;", "is called libc");
         refuses(
             "src/tls/a.rs",
             "unsafe extern \"C\" { fn close(fd: i32); }",
@@ -828,15 +828,15 @@ mod checker {
         );
         // Types, constants, and functions that only have the same name.
         accepts(
-            "src/io/a.rs",
+            "src/source/a.rs",
             "fn f(a: libc::c_int) { g(libc::EAGAIN, a as libc::size_t) }",
         );
         accepts(
-            "src/io/a.rs",
+            "src/source/a.rs",
             "use libc::c_int; fn f() { sys::close(1); a.close(); close() }",
         );
         accepts(
-            "src/io/a.rs",
+            "src/source/a.rs",
             "extern \"C\" fn handler(signal: libc::c_int) {}",
         );
     }
@@ -891,8 +891,11 @@ mod checker {
 
     #[test]
     fn a_violation_is_shown_with_file_and_line() {
-        let violations = check(&sources(&[("src/lock.rs", "\n\nuse crate::io::Source;")]));
-        let expected = "src/lock.rs:3: `lock` (layer 2) imports `io` (layer 5)";
+        let violations = check(&sources(&[(
+            "src/lock.rs",
+            "\n\nuse crate::source::Source;",
+        )]));
+        let expected = "src/lock.rs:3: `lock` (layer 2) imports `source` (layer 5)";
         assert_eq!(violations[0].to_string(), expected);
     }
 
@@ -913,7 +916,7 @@ mod checker {
             "imports `stack` (layer 3)",
         );
         refuses(
-            "src/io/source.rs",
+            "src/source/binding.rs",
             "use crate::blocking::offload;",
             "imports `blocking`",
         );

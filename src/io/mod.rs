@@ -1,6 +1,3 @@
-//! Layer 5: input and output that parks. One [`Source`] a descriptor, one retry loop for all.
+//! [`std::io`] for greenlets.
 
-mod binding;
-mod source;
-
-pub(crate) use source::Source;
+pub use ::std::io::*;

@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawF
 use super::resolve::first_that_works;
 use super::{Incoming, ListenerShutdown, TcpStream, ToSocketAddrs};
 use crate::interest::Interest;
-use crate::io::Source;
 use crate::reason::WaitReason;
+use crate::source::Source;
 use crate::sys::{socket, socket_option};
 
 /// How many connections wait to be accepted before the kernel turns further ones away: std's.

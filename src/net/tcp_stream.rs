@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use super::ToSocketAddrs;
 use super::resolve::first_that_works;
 use crate::interest::Interest;
-use crate::io::Source;
 use crate::reason::WaitReason;
+use crate::source::Source;
 use crate::sys::{self, socket, socket_option};
 
 /// A TCP connection: [`std::net::TcpStream`] for greenlets.

@@ -6,6 +6,7 @@
 pub(crate) mod child;
 pub(crate) mod flag;
 pub(crate) mod hubs;
+pub(crate) mod parks;
 pub(crate) mod process;
 pub(crate) mod quiet;
 pub(crate) mod recursion;
@@ -16,3 +17,4 @@ pub(crate) use flag::{Barrier, Flag};
 pub(crate) use hubs::{
     Wait, at_once, go_to_hub, on_hubs, runtime, watched, with_and_without_moves, with_hubs,
 };
+pub(crate) use parks::{does_not_park, parks};

@@ -1,4 +1,6 @@
-//! A descriptor that greenlets may wait on.
+//! Layer 5: a descriptor that greenlets may wait on. One [`Source`] a descriptor, one retry loop for all.
+
+mod binding;
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -9,7 +11,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::binding::Binding;
 use crate::interest::Interest;
 use crate::lock::Mutex;
 use crate::reason::WaitReason;
@@ -17,6 +18,7 @@ use crate::sched;
 use crate::sys::socket_option::{self, SocketOption};
 use crate::sys::{self, clock};
 use crate::waker::Outcome;
+use binding::Binding;
 
 /// Owns a descriptor, and registers it with a reactor when somebody has to wait.
 ///

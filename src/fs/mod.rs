@@ -1,0 +1,3 @@
+//! [`std::fs`] for greenlets.
+
+pub use ::std::fs::*;

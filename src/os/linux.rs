@@ -1,0 +1,3 @@
+//! [`std::os::linux`] for greenlets.
+
+pub use ::std::os::linux::*;

@@ -1,0 +1,3 @@
+//! [`std::os::unix::fs`] for greenlets.
+
+pub use ::std::os::unix::fs::*;

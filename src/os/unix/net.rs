@@ -1,0 +1,3 @@
+//! [`std::os::unix::net`] for greenlets.
+
+pub use ::std::os::unix::net::*;

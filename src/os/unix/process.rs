@@ -1,0 +1,3 @@
+//! [`std::os::unix::process`] for greenlets.
+
+pub use ::std::os::unix::process::*;

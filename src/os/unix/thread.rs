@@ -1,0 +1,3 @@
+//! [`std::os::unix::thread`] for greenlets.
+
+pub use ::std::os::unix::thread::*;

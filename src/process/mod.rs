@@ -1,0 +1,3 @@
+//! [`std::process`] for greenlets.
+
+pub use ::std::process::*;

@@ -1,0 +1,3 @@
+//! [`std::sync`] for greenlets.
+
+pub use ::std::sync::*;

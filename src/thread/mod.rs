@@ -1,0 +1,3 @@
+//! [`std::thread`] for greenlets.
+
+pub use ::std::thread::*;

@@ -1,0 +1,3 @@
+//! [`std::time`] for greenlets.
+
+pub use ::std::time::*;
