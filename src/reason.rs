@@ -25,10 +25,12 @@ pub(crate) enum WaitReason {
     Connect,
     /// A job on the blocking pool.
     Blocking,
+    /// A lock on the file behind a descriptor, or the turn to do something with it.
+    FileLock,
 }
 
 impl WaitReason {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Park,
         Self::Sleep,
         Self::Join,
@@ -37,6 +39,7 @@ impl WaitReason {
         Self::Accept,
         Self::Connect,
         Self::Blocking,
+        Self::FileLock,
     ];
 
     /// A wait of this kind on something that has a number.
@@ -85,6 +88,7 @@ impl fmt::Display for Wait {
             WaitReason::Accept => "for a connection on descriptor",
             WaitReason::Connect => "to be connected by descriptor",
             WaitReason::Blocking => "for the blocking pool",
+            WaitReason::FileLock => "for the lock of the file of descriptor",
         };
         f.write_str(what)?;
         match self.object {

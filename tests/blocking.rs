@@ -31,7 +31,8 @@ impl Occupied {
             .map(|_| {
                 let (gate, opened) = mpsc::channel::<()>();
                 let begun = begun.clone();
-                let job = runtime.spawn(move || greenlet::blocking(move || wait_for(&begun, &opened)));
+                let job =
+                    runtime.spawn(move || greenlet::blocking(move || wait_for(&begun, &opened)));
                 running.recv_timeout(LONG).expect("the job runs");
                 (job, gate)
             })
