@@ -27,10 +27,12 @@ pub(crate) enum WaitReason {
     Blocking,
     /// A lock on the file behind a descriptor, or the turn to do something with it.
     FileLock,
+    /// The greenlets of a `thread::scope` to end.
+    Scope,
 }
 
 impl WaitReason {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Park,
         Self::Sleep,
         Self::Join,
@@ -40,6 +42,7 @@ impl WaitReason {
         Self::Connect,
         Self::Blocking,
         Self::FileLock,
+        Self::Scope,
     ];
 
     /// A wait of this kind on something that has a number.
@@ -89,6 +92,7 @@ impl fmt::Display for Wait {
             WaitReason::Connect => "to be connected by descriptor",
             WaitReason::Blocking => "for the blocking pool",
             WaitReason::FileLock => "for the lock of the file of descriptor",
+            WaitReason::Scope => "for the greenlets of its scope",
         };
         f.write_str(what)?;
         match self.object {
