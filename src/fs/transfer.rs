@@ -112,8 +112,8 @@ impl File {
         let wait = WaitReason::IoRead;
         let _turn = self.description.readers.enter(self.waits_for(wait));
         self.source.retry(Interest::Read, wait, |fd| {
-            self.be_ready(fd, libc::POLLIN)?;
-            blocking(|| file::read(fd, bufs, offset, Mode::Blocking))
+            let read = || file::read(fd, bufs, offset, Mode::Blocking);
+            self.when_ready(fd, libc::POLLIN, read)
         })
     }
 
@@ -187,9 +187,9 @@ impl File {
         let wait = self.waits_for(WaitReason::IoWrite);
         let _turn = self.description.writers.enter(wait);
         self.write_all_of(bufs, |fd, rest| {
-            self.be_ready(fd, libc::POLLOUT)?;
-            let piece = first_piece(rest);
-            blocking(|| file::write(fd, &[IoSlice::new(piece)], offset, Mode::Blocking))
+            let piece = &[IoSlice::new(first_piece(rest))];
+            let write = || file::write(fd, piece, offset, Mode::Blocking);
+            self.when_ready(fd, libc::POLLOUT, write)
         })
     }
 
@@ -258,12 +258,23 @@ impl File {
         answer
     }
 
-    /// `WouldBlock` unless the kernel says that it would not.
-    fn be_ready(&self, fd: BorrowedFd<'_>, events: libc::c_short) -> io::Result<()> {
-        self.or_would_block(match poll::poll(fd, events, Some(Duration::ZERO))? {
-            true => Ok(()),
-            false => Err(io::Error::from_raw_os_error(libc::EAGAIN)),
-        })
+    /// Runs `f` on the pool if the kernel says that it would not wait, and otherwise answers
+    /// `WouldBlock`. Where the user has asked for that answer, `f` gives it.
+    fn when_ready<T: Send>(
+        &self,
+        fd: BorrowedFd<'_>,
+        events: libc::c_short,
+        f: impl FnOnce() -> io::Result<T> + Send,
+    ) -> io::Result<T> {
+        self.source.refresh_mode()?;
+        if self.source.is_nonblocking() {
+            return f();
+        }
+        if poll::poll(fd, events, Some(Duration::ZERO))? {
+            blocking(f)
+        } else {
+            Err(io::Error::from_raw_os_error(libc::EAGAIN))
+        }
     }
 
     /// Whether the rest of the file is better read in one go, on the pool. Otherwise answers how
