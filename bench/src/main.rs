@@ -17,6 +17,7 @@ mod load;
 mod machine;
 mod memory;
 mod meter;
+mod pages;
 mod params;
 mod peers;
 mod process;

@@ -13,10 +13,11 @@ pub(crate) enum Row {
     Idle,
     Echo,
     Conns,
+    Pread4k,
 }
 
 /// What more there is to measure, and what that waits for.
-pub(crate) const NOT_YET: [(&str, &str); 4] = [
+pub(crate) const NOT_YET: [(&str, &str); 3] = [
     (
         "pingpong",
         "greenlet::sync has to come first: a round trip over two channels",
@@ -29,14 +30,10 @@ pub(crate) const NOT_YET: [(&str, &str); 4] = [
         "mutex",
         "greenlet::sync has to come first: lock, add, unlock",
     ),
-    (
-        "pread4k",
-        "greenlet::fs has to come first: a cached read of 4 KiB",
-    ),
 ];
 
 impl Row {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Switch,
         Self::Yield,
         Self::SpawnSeq,
@@ -45,6 +42,7 @@ impl Row {
         Self::Idle,
         Self::Echo,
         Self::Conns,
+        Self::Pread4k,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -57,6 +55,7 @@ impl Row {
             Self::Idle => "idle",
             Self::Echo => "echo",
             Self::Conns => "conns",
+            Self::Pread4k => "pread4k",
         }
     }
 
@@ -80,6 +79,7 @@ impl Row {
             Self::Idle => &["w=1,n=100000", "w=1,n=1000000"],
             Self::Echo => &["w=1,c=1", "w=1,c=64", "w=1,c=512", "w=2,c=512"],
             Self::Conns => &["w=1,n=10000"],
+            Self::Pread4k => &["w=1"],
         }
     }
 
@@ -145,7 +145,7 @@ const fn metric(row: Row, name: &'static str, unit: &'static str, what: &'static
     }
 }
 
-const METRICS: [Metric; 16] = [
+const METRICS: [Metric; 17] = [
     metric(
         Row::Switch,
         "switch",
@@ -244,6 +244,12 @@ const METRICS: [Metric; 16] = [
         "bytes",
         "the server's memory for one of n idle connections, which have had one request each",
     ),
+    metric(
+        Row::Pread4k,
+        "pread4k",
+        "ns",
+        "reading 4 KiB at a random offset of a file that is in the page cache",
+    ),
 ];
 
 /// What a peer of this project has to reach.
@@ -287,7 +293,7 @@ const fn must_shared(metric: &'static str, params: &'static str, limit: Limit) -
     }
 }
 
-const MUSTS: [Must; 24] = [
+const MUSTS: [Must; 25] = [
     must("switch", "w=1", Limit::Scaled(14.0)),
     must("yield", "w=1,t=2", Limit::Scaled(30.0)),
     must("yield", "w=1,t=1000", Limit::Scaled(36.0)),
@@ -320,6 +326,8 @@ const MUSTS: [Must; 24] = [
     must("echo.p99", "w=2,c=512", Limit::Times(0.5, "tokio-mt")),
     must("conns.bytes", "w=1,n=10000", Limit::AtMost(9_300.0)),
     must_shared("conns.bytes", "w=1,n=10000", Limit::AtMost(4_900.0)),
+    // A plain blocking read.
+    must("pread4k", "w=1", Limit::Times(1.2, "threads")),
 ];
 
 /// The limit for a peer in one metric of a case, if there is one.

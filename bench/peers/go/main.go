@@ -45,6 +45,8 @@ func main() {
 		timers("timers.warm", params["n"])
 	case "idle":
 		idle(params["n"])
+	case "pread4k":
+		say("pread4k", pread4k())
 	case "echo", "conns":
 		fail(serve())
 	default:
@@ -242,6 +244,38 @@ func resident() float64 {
 		}
 	}
 	return 1024 * float64(total)
+}
+
+// Nanoseconds to read 4 KiB at a random offset of a file that is in the page cache.
+func pread4k() float64 {
+	const page, pages, batch = 4096, 16 << 10, 64
+	file, err := os.CreateTemp("", "bench-pages")
+	if err != nil {
+		fail(err)
+	}
+	os.Remove(file.Name())
+	buffer := make([]byte, page)
+	for i := 0; i < pages; i++ {
+		if _, err := file.Write(buffer); err != nil {
+			fail(err)
+		}
+	}
+	random := rand.New(rand.NewSource(1))
+	pass := func(limit time.Duration) float64 {
+		since := now()
+		for count := 0; ; count += batch {
+			if time := now() - since; time >= limit {
+				return float64(time.Nanoseconds()) / float64(count)
+			}
+			for i := 0; i < batch; i++ {
+				if _, err := file.ReadAt(buffer, int64(random.Intn(pages))*page); err != nil {
+					fail(err)
+				}
+			}
+		}
+	}
+	pass(duration / 4)
+	return pass(duration)
 }
 
 func serve() error {

@@ -1,17 +1,19 @@
 //! smol: one executor, which each worker runs together with the reactor.
 
-use std::io;
+use std::io::{self, SeekFrom};
 use std::thread;
 
 use ::smol::channel;
+use ::smol::fs::File;
 use ::smol::future::{pending, yield_now};
-use ::smol::io::{AsyncReadExt, AsyncWriteExt};
+use ::smol::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use ::smol::net::{TcpListener, TcpStream};
 use ::smol::{Executor, Task, Timer, block_on};
 
 use super::{ADDRESS, BUFFER, Job, Value, not_in_here, say_address};
 use crate::idle::Idle;
 use crate::meter::{Meter, Rounds, Yields};
+use crate::pages::{Offsets, PAGE, Pages};
 use crate::rows::Row;
 use crate::sleeps::{self, Sleeps};
 
@@ -32,6 +34,7 @@ pub(super) fn measure(job: &Job) -> io::Result<Vec<Value>> {
         }),
         Row::Idle => run(idle(job.clone())),
         Row::Echo | Row::Conns => run(serve()),
+        Row::Pread4k => run(pread4k(job.clone())),
     }
 }
 
@@ -102,6 +105,18 @@ async fn idle(job: Job) -> io::Result<Vec<Value>> {
     let values = idle.end();
     drop(end);
     values
+}
+
+/// There is no read at an offset: it seeks first.
+async fn pread4k(job: Job) -> io::Result<Vec<Value>> {
+    let mut file = File::from(Pages::new()?.into_file());
+    let (mut offsets, mut page) = (Offsets::new(), [0; PAGE]);
+    let mut meter = Meter::new(&job);
+    while meter.more() {
+        file.seek(SeekFrom::Start(offsets.next())).await?;
+        file.read_exact(&mut page).await?;
+    }
+    Ok(vec![("pread4k", meter.ns())])
 }
 
 async fn serve() -> io::Result<Vec<Value>> {

@@ -2,11 +2,13 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::FileExt;
 use std::thread::{self, Builder, JoinHandle, park, yield_now};
 
 use super::{ADDRESS, BUFFER, Job, Value, not_in_here, say_address};
 use crate::idle::Idle;
 use crate::meter::{Meter, Rounds, Yields};
+use crate::pages::{Offsets, PAGE, Pages};
 use crate::rows::Row;
 use crate::sleeps::{self, Sleeps};
 
@@ -22,6 +24,7 @@ pub(super) fn measure(job: &Job) -> io::Result<Vec<Value>> {
         Row::Timers => sleeps::measure(job.params.get("n"), sleep),
         Row::Idle => idle(job),
         Row::Echo | Row::Conns => serve(),
+        Row::Pread4k => pread4k(job),
     }
 }
 
@@ -97,6 +100,16 @@ fn idle(job: &Job) -> io::Result<Vec<Value>> {
         yield_now();
     }
     idle.end()
+}
+
+fn pread4k(job: &Job) -> io::Result<Vec<Value>> {
+    let file = Pages::new()?.into_file();
+    let (mut offsets, mut page) = (Offsets::new(), [0; PAGE]);
+    let mut meter = Meter::new(job);
+    while meter.more() {
+        file.read_exact_at(&mut page, offsets.next())?;
+    }
+    Ok(vec![("pread4k", meter.ns())])
 }
 
 fn serve() -> io::Result<Vec<Value>> {
