@@ -127,6 +127,9 @@ pub mod _documentation {
     #[doc = include_str!("docs/environment.md")]
     pub mod environment {}
 
+    #[doc = include_str!("docs/scale.md")]
+    pub mod scale {}
+
     #[doc = include_str!("sched/README.md")]
     pub mod scheduler {}
 }
