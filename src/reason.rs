@@ -25,10 +25,26 @@ pub(crate) enum WaitReason {
     Connect,
     /// A job on the blocking pool.
     Blocking,
+    /// A mutex. The object, here and below, is the address of what is waited for.
+    Mutex,
+    /// A reader-writer lock, to read.
+    Read,
+    /// A reader-writer lock, to write.
+    Write,
+    /// A condition variable.
+    Condvar,
+    /// Somebody else's initialisation of a `Once`, `OnceLock` or `LazyLock`.
+    Once,
+    /// The others at a barrier.
+    Barrier,
+    /// Room in a channel.
+    Send,
+    /// A message from a channel.
+    Receive,
 }
 
 impl WaitReason {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 16] = [
         Self::Park,
         Self::Sleep,
         Self::Join,
@@ -37,7 +53,53 @@ impl WaitReason {
         Self::Accept,
         Self::Connect,
         Self::Blocking,
+        Self::Mutex,
+        Self::Read,
+        Self::Write,
+        Self::Condvar,
+        Self::Once,
+        Self::Barrier,
+        Self::Send,
+        Self::Receive,
     ];
+
+    /// Whether only a greenlet or a thread ends such a wait: neither a clock, nor the kernel, nor a
+    /// job on the blocking pool.
+    pub(crate) fn is_for_others(self) -> bool {
+        match self {
+            Self::Sleep
+            | Self::IoRead
+            | Self::IoWrite
+            | Self::Accept
+            | Self::Connect
+            | Self::Blocking => false,
+            Self::Park
+            | Self::Join
+            | Self::Mutex
+            | Self::Read
+            | Self::Write
+            | Self::Condvar
+            | Self::Once
+            | Self::Barrier
+            | Self::Send
+            | Self::Receive => true,
+        }
+    }
+
+    /// Whether the object is an address.
+    fn is_on_address(self) -> bool {
+        matches!(
+            self,
+            Self::Mutex
+                | Self::Read
+                | Self::Write
+                | Self::Condvar
+                | Self::Once
+                | Self::Barrier
+                | Self::Send
+                | Self::Receive
+        )
+    }
 
     /// A wait of this kind on something that has a number.
     #[inline]
@@ -61,9 +123,9 @@ pub(crate) struct Wait {
 const NO_OBJECT: u64 = u64::MAX;
 
 impl Wait {
-    /// The number of what is waited for, if it has one.
-    pub(crate) fn object(self) -> Option<u64> {
-        (self.object != NO_OBJECT).then_some(self.object)
+    /// The number of the greenlet whose end is waited for, if it is that.
+    pub(crate) fn greenlet(self) -> Option<u64> {
+        (self.reason == WaitReason::Join && self.object != NO_OBJECT).then_some(self.object)
     }
 }
 
@@ -85,10 +147,19 @@ impl fmt::Display for Wait {
             WaitReason::Accept => "for a connection on descriptor",
             WaitReason::Connect => "to be connected by descriptor",
             WaitReason::Blocking => "for the blocking pool",
+            WaitReason::Mutex => "for the Mutex at",
+            WaitReason::Read => "to read the RwLock at",
+            WaitReason::Write => "to write the RwLock at",
+            WaitReason::Condvar => "for a notification of the Condvar at",
+            WaitReason::Once => "for the initialisation of the Once at",
+            WaitReason::Barrier => "for others at the Barrier at",
+            WaitReason::Send => "for room in the channel at",
+            WaitReason::Receive => "for a message from the channel at",
         };
         f.write_str(what)?;
         match self.object {
             NO_OBJECT => Ok(()),
+            object if self.reason.is_on_address() => write!(f, " {object:#x}"),
             object => write!(f, " {object}"),
         }
     }
@@ -183,5 +254,7 @@ mod tests {
         assert_eq!(Wait::from(WaitReason::Park).to_string(), "to be unparked");
         let join = WaitReason::Join.on(12).to_string();
         assert_eq!(join, "for the end of greenlet 12");
+        let mutex = WaitReason::Mutex.on(0x7f00_1000).to_string();
+        assert_eq!(mutex, "for the Mutex at 0x7f001000");
     }
 }
