@@ -25,6 +25,8 @@ pub(crate) enum WaitReason {
     Connect,
     /// A job on the blocking pool.
     Blocking,
+    /// The greenlets of a `thread::scope` to end.
+    Scope,
     /// A mutex. The object, here and below, is the address of what is waited for.
     Mutex,
     /// A reader-writer lock, to read.
@@ -44,7 +46,7 @@ pub(crate) enum WaitReason {
 }
 
 impl WaitReason {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Park,
         Self::Sleep,
         Self::Join,
@@ -53,6 +55,7 @@ impl WaitReason {
         Self::Accept,
         Self::Connect,
         Self::Blocking,
+        Self::Scope,
         Self::Mutex,
         Self::Read,
         Self::Write,
@@ -75,6 +78,7 @@ impl WaitReason {
             | Self::Blocking => false,
             Self::Park
             | Self::Join
+            | Self::Scope
             | Self::Mutex
             | Self::Read
             | Self::Write
@@ -147,6 +151,7 @@ impl fmt::Display for Wait {
             WaitReason::Accept => "for a connection on descriptor",
             WaitReason::Connect => "to be connected by descriptor",
             WaitReason::Blocking => "for the blocking pool",
+            WaitReason::Scope => "for the greenlets of its scope",
             WaitReason::Mutex => "for the Mutex at",
             WaitReason::Read => "to read the RwLock at",
             WaitReason::Write => "to write the RwLock at",

@@ -12,7 +12,6 @@ use std::thread;
 use std::time::Duration;
 
 use super::cell::{CellRef, Id};
-use super::greenlet_cell::GreenletCell;
 use super::roll_call::Waiting;
 use super::sampler;
 use super::shared::Shared;
@@ -145,9 +144,8 @@ impl Mains {
             .filter(|entry| entry.deadlock.set(deadlock.clone()).is_ok());
         untold
             .map(|entry| {
-                // SAFETY: a greenlet's, by the promise to `enter`; alive by the reference.
-                let cell = unsafe { entry.cell.as_ptr().cast::<GreenletCell>().as_ref() };
-                cell.cancel();
+                // SAFETY: a greenlet's, by the promise to `enter`, of a runtime that is watched.
+                unsafe { super::cancel(&entry.cell) };
             })
             .count()
             > 0
