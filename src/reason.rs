@@ -1,6 +1,7 @@
 //! What a greenlet is parked for.
 
 use std::fmt;
+use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
@@ -112,6 +113,13 @@ impl WaitReason {
             reason: self,
             object,
         }
+    }
+
+    /// A wait of this kind on something that is told by its address.
+    #[inline]
+    pub(crate) fn at<T>(self, object: &T) -> Wait {
+        debug_assert!(self.is_on_address());
+        self.on(ptr::from_ref(object).addr() as u64)
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::mem;
-use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{LockResult, PoisonError};
 use std::time::{Duration, Instant};
@@ -205,7 +204,7 @@ impl Condvar {
         let before = self.notified.load(Relaxed);
         // It is not unlocked by a hub in the park, when a notification could set its owner free.
         drop(guard);
-        let reason = WaitReason::Condvar.on(ptr::from_ref(self).addr() as u64);
+        let reason = WaitReason::Condvar.at(self);
         let (outcome, ()) = wait(
             (&self.waiters, |waiters| waiters),
             (),

@@ -9,8 +9,12 @@
 //! *When a runtime is dropped* a greenlet that waits here unwinds. What it waited for has not
 //! happened: it has no lock, took no message and no notification, and the others lose nothing.
 
+mod barrier;
 mod condvar;
+mod lazy_lock;
 mod mutex;
+mod once;
+mod once_lock;
 mod poison;
 mod raw_mutex;
 mod raw_rw_lock;
@@ -22,6 +26,12 @@ pub use std::sync::{
     Arc, LockResult, PoisonError, TryLockError, TryLockResult, Weak, atomic,
 };
 
+pub use barrier::{Barrier, BarrierWaitResult};
 pub use condvar::{Condvar, WaitTimeoutResult};
+pub use lazy_lock::LazyLock;
 pub use mutex::{Mutex, MutexGuard};
+#[allow(deprecated, reason = "std has it, too")]
+pub use once::ONCE_INIT;
+pub use once::{Once, OnceState};
+pub use once_lock::OnceLock;
 pub use rw_lock::{RwLock, RwLockReadGuard, RwLockWriteGuard};

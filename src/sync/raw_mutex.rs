@@ -23,7 +23,6 @@
 //! `LOCKED`, and because whoever has a turn ends it by locking, by enlisting, or, when it was cancelled, by
 //! passing it on.
 
-use std::ptr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
@@ -162,7 +161,7 @@ impl RawMutex {
             is_starved,
             given: Given::Nothing,
         };
-        let reason = WaitReason::Mutex.on(ptr::from_ref(self).addr() as u64);
+        let reason = WaitReason::Mutex.at(self);
         let (outcome, waiter) = wait(
             (&self.waiters, |waiters| waiters),
             waiter,

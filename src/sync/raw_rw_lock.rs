@@ -16,7 +16,6 @@
 //! who may come in. A waiter enlists only by an exchange that finds somebody inside, or others
 //! waiting.
 
-use std::ptr;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use super::spin;
@@ -125,7 +124,7 @@ impl RawRwLock {
             Access::Read => WaitReason::Read,
             Access::Write => WaitReason::Write,
         };
-        let reason = reason.on(ptr::from_ref(self).addr() as u64);
+        let reason = reason.at(self);
         let (outcome, _) = wait(
             (&self.waiters, |waiters| waiters),
             access,
