@@ -82,10 +82,7 @@ impl Barrier {
             (&self.state, |state| &mut state.waiters),
             (),
             (WaitReason::Barrier.at(self), None),
-            |state, ()| match state.passed == before {
-                true => Enlist::Last,
-                false => Enlist::No,
-            },
+            |state, ()| Enlist::last_if(state.passed == before),
             |state| {
                 if state.passed == before {
                     state.arrived -= 1;

@@ -107,7 +107,10 @@ impl Condvar {
     /// # Errors
     ///
     /// The mutex is poisoned when it is locked again.
-    #[deprecated(since = "0.1.0", note = "replaced by `Condvar::wait_timeout`, as in std")]
+    #[deprecated(
+        since = "0.1.0",
+        note = "replaced by `Condvar::wait_timeout`, as in std"
+    )]
     pub fn wait_timeout_ms<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
@@ -209,10 +212,7 @@ impl Condvar {
             (&self.waiters, |waiters| waiters),
             (),
             (reason, deadline),
-            |_, ()| match self.notified.load(Relaxed) == before {
-                true => Enlist::Last,
-                false => Enlist::No,
-            },
+            |_, ()| Enlist::last_if(self.notified.load(Relaxed) == before),
             |_| (),
         );
         drop(waiting);

@@ -10,8 +10,11 @@
 //! happened: it has no lock, took no message and no notification, and the others lose nothing.
 
 mod barrier;
+mod channel;
 mod condvar;
 mod lazy_lock;
+pub mod mpmc;
+pub mod mpsc;
 mod mutex;
 mod once;
 mod once_lock;
@@ -22,9 +25,7 @@ mod rw_lock;
 mod spin;
 mod wait_list;
 
-pub use std::sync::{
-    Arc, LockResult, PoisonError, TryLockError, TryLockResult, Weak, atomic,
-};
+pub use std::sync::{Arc, LockResult, PoisonError, TryLockError, TryLockResult, Weak, atomic};
 
 pub use barrier::{Barrier, BarrierWaitResult};
 pub use condvar::{Condvar, WaitTimeoutResult};

@@ -213,12 +213,10 @@ impl Once {
             |_, ()| {
                 let mut state = self.state.load(Relaxed);
                 while is_same(state) {
-                    match self.state.compare_exchange_weak(
-                        state,
-                        state | WAITING,
-                        Relaxed,
-                        Relaxed,
-                    ) {
+                    match self
+                        .state
+                        .compare_exchange_weak(state, state | WAITING, Relaxed, Relaxed)
+                    {
                         Ok(_) => return Enlist::Last,
                         Err(now) => state = now,
                     }

@@ -187,10 +187,7 @@ impl RawMutex {
             state |= LOCKED;
             let starved = if waiter.is_starved { STARVED } else { 0 };
             let next = (state | WAITING | starved) & !ended;
-            match self
-                .state
-                .compare_exchange(state, next, Relaxed, Relaxed)
-            {
+            match self.state.compare_exchange(state, next, Relaxed, Relaxed) {
                 // Back to the front, with a turn that was lost.
                 Ok(_) if std::mem::take(has_turn) => return Enlist::First,
                 Ok(_) if waiter.is_starved => return Enlist::First,

@@ -63,6 +63,12 @@ pub(super) enum Enlist {
     No,
 }
 
+impl Enlist {
+    pub(super) fn last_if(must_wait: bool) -> Self {
+        if must_wait { Self::Last } else { Self::No }
+    }
+}
+
 impl<T> WaitList<T> {
     pub(super) const fn new() -> Self {
         Self {
@@ -84,10 +90,7 @@ impl<T> WaitList<T> {
 
     /// Takes the first one off the list and ends its wait, unless that is over already. Adds it to
     /// `claimed`, and answers with its value, where it finds what it is given.
-    pub(super) fn try_claim_first<'a>(
-        &mut self,
-        claimed: &'a mut Claimed<T>,
-    ) -> Option<&'a mut T> {
+    pub(super) fn try_claim_first<'a>(&mut self, claimed: &'a mut Claimed<T>) -> Option<&'a mut T> {
         let waiter = self.first?;
         // SAFETY: it is listed.
         let claim = unsafe { self.unlink(waiter) }.claim()?;
@@ -140,8 +143,7 @@ impl<T> WaitList<T> {
     /// It was pushed to this list, if to any, and is not claimed.
     unsafe fn remove(&mut self, waiter: NonNull<Waiter<T>>) -> Option<Waker> {
         // SAFETY: alive: the caller is the one who waits.
-        let is_listed =
-            unsafe { matches!((*waiter.as_ref().links.get()).stage, Stage::Listed(_)) };
+        let is_listed = unsafe { matches!((*waiter.as_ref().links.get()).stage, Stage::Listed(_)) };
         // SAFETY: it is listed.
         is_listed.then(|| unsafe { self.unlink(waiter) })
     }
