@@ -17,7 +17,6 @@ use super::sampler;
 use super::shared::Shared;
 use super::thread_cell;
 use crate::lock::Mutex;
-use crate::reason::WaitReason;
 use crate::sys::task;
 
 /// The first look for a deadlock is repeated after this, and then after twice as long each time.
@@ -243,10 +242,7 @@ impl WaitingGreenlet {
     /// `None` if it waits for something that comes by itself, or does not wait.
     fn new(waiting: Waiting) -> Option<Self> {
         let wait = waiting.waits?;
-        if !matches!(
-            wait.reason,
-            WaitReason::Park | WaitReason::Join | WaitReason::Scope
-        ) {
+        if !wait.reason.is_for_others() {
             return None;
         }
         Some(Self {
@@ -254,7 +250,7 @@ impl WaitingGreenlet {
             name: waiting.name.map(String::from),
             spawned_at: waiting.spawned_at,
             waits: wait.to_string(),
-            waits_for: wait.object(),
+            waits_for: wait.greenlet(),
             since: waiting.since,
         })
     }
