@@ -40,6 +40,7 @@
 //! | greenlets | [`spawn`], [`try_spawn`], [`Builder`], [`JoinHandle`]; [`spawn_local`] for what is not `Send` |
 //! | the one that runs | [`current`], [`park`], [`sleep`], [`yield_now`], [`hub_id`] |
 //! | TCP | [`net`], which has std's names |
+//! | calls that block | [`blocking`] |
 //! | much stack for a moment | [`on_thread_stack`] |
 //! | another allocator than the system's | [`OnWorker`] |
 //! | what went wrong | [`Deadlock`], [`BlockedHub`] |
@@ -182,6 +183,7 @@ pub mod time;
 
 mod monkey;
 
+pub use blocking::blocking;
 pub use builder::Builder;
 pub use error::{BuildError, Cancelled, ThreadLocalsError};
 pub use greenlet::{

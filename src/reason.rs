@@ -26,6 +26,8 @@ pub(crate) enum WaitReason {
     Connect,
     /// A job on the blocking pool.
     Blocking,
+    /// A lock on the file behind a descriptor, or the turn to do something with it.
+    FileLock,
     /// The greenlets of a `thread::scope` to end.
     Scope,
     /// A mutex. The object, here and below, is the address of what is waited for.
@@ -47,7 +49,7 @@ pub(crate) enum WaitReason {
 }
 
 impl WaitReason {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Park,
         Self::Sleep,
         Self::Join,
@@ -56,6 +58,7 @@ impl WaitReason {
         Self::Accept,
         Self::Connect,
         Self::Blocking,
+        Self::FileLock,
         Self::Scope,
         Self::Mutex,
         Self::Read,
@@ -159,6 +162,7 @@ impl fmt::Display for Wait {
             WaitReason::Accept => "for a connection on descriptor",
             WaitReason::Connect => "to be connected by descriptor",
             WaitReason::Blocking => "for the blocking pool",
+            WaitReason::FileLock => "for the lock of the file of descriptor",
             WaitReason::Scope => "for the greenlets of its scope",
             WaitReason::Mutex => "for the Mutex at",
             WaitReason::Read => "to read the RwLock at",

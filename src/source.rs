@@ -58,6 +58,12 @@ impl Source {
         Self::with_mode(fd, Arc::default(), true)
     }
 
+    /// A file's descriptor. What it is set to is asked when it matters, by
+    /// [`refresh_mode`](Self::refresh_mode).
+    pub(crate) fn of_file(fd: OwnedFd) -> Self {
+        Self::with_mode(fd, Arc::default(), false)
+    }
+
     /// A descriptor of foreign origin: takes over what is set on it.
     pub(crate) fn adopt(fd: OwnedFd) -> Self {
         let mode = Mode::default();
@@ -118,6 +124,13 @@ impl Source {
     /// Whether the user has asked for `WouldBlock` instead of waiting.
     pub(crate) fn is_nonblocking(&self) -> bool {
         self.mode.nonblocking.load(Relaxed)
+    }
+
+    /// Takes over whether the description is non-blocking now: whoever shares it may have changed that.
+    pub(crate) fn refresh_mode(&self) -> io::Result<()> {
+        let nonblocking = sys::fd::is_nonblocking(self.as_fd())?;
+        self.mode.nonblocking.store(nonblocking, Relaxed);
+        Ok(())
     }
 
     /// What the user asks for; set on the description too, for whoever gets the raw descriptor.

@@ -64,7 +64,9 @@ pub(crate) use current::{cell as current_cell, was_forked};
 pub(crate) use deadlock::Main;
 pub(crate) use greenlet_cell::SpawnOptions;
 pub(crate) use monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked};
-pub(crate) use park::{on_thread_stack, park, park_shielded, unwind_cancelled, yield_now};
+pub(crate) use park::{
+    on_thread_stack, park, park_shielded, unwind_cancelled, unwind_if_cancelled, yield_now,
+};
 pub(crate) use shared::{Shared, slot_size, support};
 pub(crate) use spawn::{Spawned, spawn};
 pub(crate) use worker::{end, start};
@@ -104,6 +106,14 @@ pub(crate) unsafe fn cancel(cell: &CellRef) {
 pub(crate) fn last_park() -> Option<(std::ptr::NonNull<crate::waker::Header>, u32)> {
     let header = current::get().greenlet()?.header();
     Some((std::ptr::NonNull::from(header), header.last_generation()))
+}
+
+/// Counts a read of a file by the calling greenlet.
+#[inline]
+pub(crate) fn count_read(offloaded: bool) {
+    if let Some(hub) = current::get().hub() {
+        hub.count_read(offloaded);
+    }
 }
 
 /// An operation has found its descriptor ready; after a number of them in a row others have

@@ -10,6 +10,7 @@ pub(crate) mod clock;
 pub(crate) mod dl;
 pub(crate) mod fault;
 pub(crate) mod fd;
+pub(crate) mod file;
 pub(crate) mod heap;
 #[cfg(feature = "stacks")]
 pub(crate) mod held_modules;
