@@ -58,6 +58,11 @@ impl Source {
         Self::with_mode(fd, Arc::default(), true)
     }
 
+    /// The same for what is not TCP.
+    pub(crate) fn not_tcp(fd: OwnedFd) -> Self {
+        Self::with_mode(fd, Arc::default(), false)
+    }
+
     /// A descriptor of foreign origin: takes over what is set on it.
     pub(crate) fn adopt(fd: OwnedFd) -> Self {
         let mode = Mode::default();
