@@ -30,9 +30,12 @@ mod incoming;
 mod listener_shutdown;
 mod resolve;
 mod std_ref;
+mod stream_io;
 mod tcp_listener;
 mod tcp_stream;
+pub(crate) mod tcp_stream_ext;
 mod udp_socket;
+pub(crate) mod unix;
 
 pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
