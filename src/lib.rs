@@ -96,7 +96,7 @@
 //!         let mailbox = mailbox.clone();
 //!         move || mailbox.take()
 //!     });
-//!     mailbox.put("hello", reader.greenlet());
+//!     mailbox.put("hello", reader.thread());
 //!     assert_eq!(reader.join().unwrap(), "hello");
 //! });
 //! ```

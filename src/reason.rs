@@ -25,10 +25,12 @@ pub(crate) enum WaitReason {
     Connect,
     /// A job on the blocking pool.
     Blocking,
+    /// The greenlets of a `thread::scope` to end.
+    Scope,
 }
 
 impl WaitReason {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Park,
         Self::Sleep,
         Self::Join,
@@ -37,6 +39,7 @@ impl WaitReason {
         Self::Accept,
         Self::Connect,
         Self::Blocking,
+        Self::Scope,
     ];
 
     /// A wait of this kind on something that has a number.
@@ -85,6 +88,7 @@ impl fmt::Display for Wait {
             WaitReason::Accept => "for a connection on descriptor",
             WaitReason::Connect => "to be connected by descriptor",
             WaitReason::Blocking => "for the blocking pool",
+            WaitReason::Scope => "for the greenlets of its scope",
         };
         f.write_str(what)?;
         match self.object {

@@ -12,7 +12,6 @@ use std::thread;
 use std::time::Duration;
 
 use super::cell::{CellRef, Id};
-use super::greenlet_cell::GreenletCell;
 use super::roll_call::Waiting;
 use super::sampler;
 use super::shared::Shared;
@@ -146,9 +145,8 @@ impl Mains {
             .filter(|entry| entry.deadlock.set(deadlock.clone()).is_ok());
         untold
             .map(|entry| {
-                // SAFETY: a greenlet's, by the promise to `enter`; alive by the reference.
-                let cell = unsafe { entry.cell.as_ptr().cast::<GreenletCell>().as_ref() };
-                cell.cancel();
+                // SAFETY: a greenlet's, by the promise to `enter`, of a runtime that is watched.
+                unsafe { super::cancel(&entry.cell) };
             })
             .count()
             > 0
@@ -245,7 +243,10 @@ impl WaitingGreenlet {
     /// `None` if it waits for something that comes by itself, or does not wait.
     fn new(waiting: Waiting) -> Option<Self> {
         let wait = waiting.waits?;
-        if !matches!(wait.reason, WaitReason::Park | WaitReason::Join) {
+        if !matches!(
+            wait.reason,
+            WaitReason::Park | WaitReason::Join | WaitReason::Scope
+        ) {
             return None;
         }
         Some(Self {

@@ -414,6 +414,11 @@ impl Hub {
         self.notify_of(self.queue.push_back(runnable));
     }
 
+    /// Queues a greenlet whose deadline has passed.
+    pub(super) fn push_due(&self, runnable: Runnable) {
+        self.notify_of(self.queue.push_due(runnable));
+    }
+
     /// Queues a greenlet that has yielded. Others need not be told: there is as much to run as before,
     /// unless what runs now instead is where nobody could have stolen it.
     #[inline]

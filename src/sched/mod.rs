@@ -88,6 +88,17 @@ pub(crate) fn hub_id() -> Option<usize> {
     current::get().hub().map(hub::Hub::index)
 }
 
+/// Every wait of the greenlet that is not shielded answers `Cancelled` from now on, the present one
+/// too; if it has not started, it ends unrun.
+///
+/// # Safety
+///
+/// `cell` is a greenlet's, and its runtime has not gone.
+pub(crate) unsafe fn cancel(cell: &CellRef) {
+    // SAFETY: a greenlet's (caller), so this is its type; alive by the reference.
+    unsafe { cell.as_ptr().cast::<greenlet_cell::GreenletCell>().as_ref() }.cancel();
+}
+
 /// The generation of the calling greenlet's last park, and its header: for taking a waker of that
 /// park back.
 pub(crate) fn last_park() -> Option<(std::ptr::NonNull<crate::waker::Header>, u32)> {

@@ -18,4 +18,4 @@ pub(crate) use flag::{Barrier, Flag};
 pub(crate) use hubs::{
     Wait, at_once, go_to_hub, on_hubs, runtime, watched, with_and_without_moves, with_hubs,
 };
-pub(crate) use parks::{does_not_park, parks};
+pub(crate) use parks::{does_not_park, parks, parks_for_a_while};
