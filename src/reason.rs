@@ -79,7 +79,8 @@ impl WaitReason {
             | Self::IoWrite
             | Self::Accept
             | Self::Connect
-            | Self::Blocking => false,
+            | Self::Blocking
+            | Self::FileLock => false,
             Self::Park
             | Self::Join
             | Self::Scope

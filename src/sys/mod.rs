@@ -5,6 +5,7 @@
 
 pub(crate) mod address;
 pub(crate) mod alternate_stack;
+pub(crate) mod ancillary;
 pub(crate) mod auxv;
 pub(crate) mod clock;
 pub(crate) mod dl;
@@ -29,6 +30,7 @@ pub(crate) mod task;
 pub(crate) mod thread;
 pub(crate) mod thread_key;
 pub(crate) mod thread_state;
+pub(crate) mod unix_socket;
 
 // What blocks a thread.
 #[cfg(not(loom))]

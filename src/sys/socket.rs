@@ -126,6 +126,57 @@ pub(crate) fn send(socket: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
     cvt_size(unsafe { libc::send(socket.as_raw_fd(), buf.as_ptr().cast(), buf.len(), TRANSFER) })
 }
 
+/// [`receive`], and whom it is from.
+pub(crate) fn receive_from(
+    socket: BorrowedFd<'_>,
+    buf: &mut [u8],
+) -> io::Result<(usize, SocketAddr)> {
+    receive_from_with(socket, buf, TRANSFER)
+}
+
+/// [`receive_from`] that leaves the message where it is.
+pub(crate) fn peek_from(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    receive_from_with(socket, buf, TRANSFER | libc::MSG_PEEK)
+}
+
+fn receive_from_with(
+    socket: BorrowedFd<'_>,
+    buf: &mut [u8],
+    flags: c_int,
+) -> io::Result<(usize, SocketAddr)> {
+    let mut sender = RawAddress::room();
+    let (addr, len) = sender.as_mut_ptrs();
+    // SAFETY: the buffer is valid for writes for the call and for the length that is given; so are
+    // the other two pointers, and `len` says how much room `addr` has.
+    let received = cvt_size(unsafe {
+        libc::recvfrom(
+            socket.as_raw_fd(),
+            buf.as_mut_ptr().cast(),
+            buf.len(),
+            flags,
+            addr,
+            len,
+        )
+    })?;
+    Ok((received, sender.to_socket_addr()?))
+}
+
+/// [`send`] to somebody.
+pub(crate) fn send_to(socket: BorrowedFd<'_>, buf: &[u8], addr: &SocketAddr) -> io::Result<usize> {
+    let addr = RawAddress::from(addr);
+    // SAFETY: both pointers are valid for the call and for the lengths that are given.
+    cvt_size(unsafe {
+        libc::sendto(
+            socket.as_raw_fd(),
+            buf.as_ptr().cast(),
+            buf.len(),
+            TRANSFER,
+            addr.as_ptr(),
+            addr.len(),
+        )
+    })
+}
+
 /// [`receive`] into several buffers, at most 1,024 of them.
 pub(crate) fn receive_vectored(
     socket: BorrowedFd<'_>,

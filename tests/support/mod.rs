@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub(crate) mod child;
+pub(crate) mod directory;
 pub(crate) mod flag;
 pub(crate) mod hubs;
 pub(crate) mod parks;
