@@ -58,6 +58,12 @@ impl Source {
         Self::with_mode(fd, Arc::default(), true)
     }
 
+    /// A descriptor of any kind that is not read with [`retry_read`](Self::retry_read), and has no
+    /// mode and time-outs but its own.
+    pub(crate) fn plain(fd: OwnedFd) -> Self {
+        Self::with_mode(fd, Arc::default(), false)
+    }
+
     /// A descriptor of foreign origin: takes over what is set on it.
     pub(crate) fn adopt(fd: OwnedFd) -> Self {
         let mode = Mode::default();
@@ -336,13 +342,13 @@ impl Source {
 
     #[cold]
     fn block_thread(&self, interest: Interest, deadline: Option<u64>) -> io::Result<bool> {
-        let events = match interest {
-            Interest::Read => libc::POLLIN,
-            Interest::Write => libc::POLLOUT,
-        };
         loop {
             let left = deadline.map(|deadline| deadline.saturating_sub(clock::now()));
-            match sys::poll::poll(self.as_fd(), events, left.map(Duration::from_nanos)) {
+            match sys::poll::poll(
+                self.as_fd(),
+                interest.poll_events(),
+                left.map(Duration::from_nanos),
+            ) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // A wait of many days is made of several.
                 Ok(false) if left != Some(0) => {}

@@ -10,12 +10,14 @@ pub(crate) mod clock;
 pub(crate) mod dl;
 pub(crate) mod fault;
 pub(crate) mod fd;
+pub(crate) mod file_kind;
 pub(crate) mod heap;
 #[cfg(feature = "stacks")]
 pub(crate) mod held_modules;
 pub(crate) mod membarrier;
 pub(crate) mod memory;
 pub(crate) mod os_thread;
+pub(crate) mod pipe;
 pub(crate) mod poll;
 pub(crate) mod probe;
 pub(crate) mod random;
@@ -28,6 +30,7 @@ pub(crate) mod task;
 pub(crate) mod thread;
 pub(crate) mod thread_key;
 pub(crate) mod thread_state;
+pub(crate) mod transfer;
 
 // What blocks a thread.
 #[cfg(not(loom))]
