@@ -25,10 +25,14 @@ pub(crate) enum WaitReason {
     Connect,
     /// A job on the blocking pool.
     Blocking,
+    /// A child process to end.
+    Child,
+    /// A signal to come.
+    Signal,
 }
 
 impl WaitReason {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::Park,
         Self::Sleep,
         Self::Join,
@@ -37,6 +41,8 @@ impl WaitReason {
         Self::Accept,
         Self::Connect,
         Self::Blocking,
+        Self::Child,
+        Self::Signal,
     ];
 
     /// A wait of this kind on something that has a number.
@@ -85,6 +91,8 @@ impl fmt::Display for Wait {
             WaitReason::Accept => "for a connection on descriptor",
             WaitReason::Connect => "to be connected by descriptor",
             WaitReason::Blocking => "for the blocking pool",
+            WaitReason::Child => "for the end of the process behind descriptor",
+            WaitReason::Signal => "for a signal on descriptor",
         };
         f.write_str(what)?;
         match self.object {
