@@ -30,7 +30,7 @@ pub(crate) enum WaitReason {
     FileLock,
     /// The greenlets of a `thread::scope` to end.
     Scope,
-    /// A mutex. The object, here and below, is the address of what is waited for.
+    /// A mutex. The object, from here to `Receive`, is the address of what is waited for.
     Mutex,
     /// A reader-writer lock, to read.
     Read,
@@ -46,10 +46,14 @@ pub(crate) enum WaitReason {
     Send,
     /// A message from a channel.
     Receive,
+    /// A child process to end.
+    Child,
+    /// A signal to come.
+    Signal,
 }
 
 impl WaitReason {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 20] = [
         Self::Park,
         Self::Sleep,
         Self::Join,
@@ -68,6 +72,8 @@ impl WaitReason {
         Self::Barrier,
         Self::Send,
         Self::Receive,
+        Self::Child,
+        Self::Signal,
     ];
 
     /// Whether only a greenlet or a thread ends such a wait: neither a clock, nor the kernel, nor a
@@ -80,7 +86,9 @@ impl WaitReason {
             | Self::Accept
             | Self::Connect
             | Self::Blocking
-            | Self::FileLock => false,
+            | Self::FileLock
+            | Self::Child
+            | Self::Signal => false,
             Self::Park
             | Self::Join
             | Self::Scope
@@ -173,6 +181,8 @@ impl fmt::Display for Wait {
             WaitReason::Barrier => "for others at the Barrier at",
             WaitReason::Send => "for room in the channel at",
             WaitReason::Receive => "for a message from the channel at",
+            WaitReason::Child => "for the end of the process behind descriptor",
+            WaitReason::Signal => "for a signal on descriptor",
         };
         f.write_str(what)?;
         match self.object {

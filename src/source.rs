@@ -62,14 +62,9 @@ impl Source {
         Self::with_mode(fd, Arc::default(), true)
     }
 
-    /// A file's descriptor. What it is set to is asked when it matters, by
-    /// [`refresh_mode`](Self::refresh_mode).
-    pub(crate) fn of_file(fd: OwnedFd) -> Self {
-        Self::with_mode(fd, Arc::default(), false)
-    }
-
-    /// The same for what is not TCP.
-    pub(crate) fn not_tcp(fd: OwnedFd) -> Self {
+    /// A descriptor of any other kind: blocking, without time-outs, or with a mode that is asked for
+    /// when it matters, by [`refresh_mode`](Self::refresh_mode).
+    pub(crate) fn plain(fd: OwnedFd) -> Self {
         Self::with_mode(fd, Arc::default(), false)
     }
 
@@ -398,13 +393,13 @@ impl Source {
 
     #[cold]
     fn block_thread(&self, interest: Interest, deadline: Option<u64>) -> io::Result<bool> {
-        let events = match interest {
-            Interest::Read => libc::POLLIN,
-            Interest::Write => libc::POLLOUT,
-        };
         loop {
             let left = deadline.map(|deadline| deadline.saturating_sub(clock::now()));
-            match sys::poll::poll(self.as_fd(), events, left.map(Duration::from_nanos)) {
+            match sys::poll::poll(
+                self.as_fd(),
+                interest.poll_events(),
+                left.map(Duration::from_nanos),
+            ) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // A wait of many days is made of several.
                 Ok(false) if left != Some(0) => {}

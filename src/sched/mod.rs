@@ -79,6 +79,13 @@ pub(crate) fn on_greenlet() -> bool {
     current::get().greenlet().is_some()
 }
 
+/// Whether the caller is a greenlet that stays on its hub.
+pub(crate) fn is_pinned() -> bool {
+    current::get()
+        .greenlet()
+        .is_some_and(|cell| cell.pinned().is_some())
+}
+
 /// The runtime whose greenlet or hub the caller is. Valid until the next park or yield.
 #[inline]
 pub(crate) fn runtime<'a>() -> Option<&'a Arc<Shared>> {
