@@ -6,6 +6,7 @@ use std::fmt;
 use std::fs::{self, FileType, Metadata};
 use std::io;
 use std::os::unix::fs::DirEntryExt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::{Path, PathBuf};
 
 use crate::blocking::blocking;
@@ -77,6 +78,10 @@ impl Iterator for ReadDir {
         self.ahead.pop_front()
     }
 }
+
+// std's is, too. The errors that are read ahead are handed out and not looked at.
+impl UnwindSafe for ReadDir {}
+impl RefUnwindSafe for ReadDir {}
 
 impl fmt::Debug for ReadDir {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -13,6 +13,7 @@ pub(crate) mod quiet;
 pub(crate) mod recursion;
 pub(crate) mod sockets;
 pub(crate) mod storm;
+pub(crate) mod temp;
 pub(crate) mod watchdog;
 
 pub(crate) use flag::{Barrier, Flag};
