@@ -26,6 +26,7 @@
 //! - Closing a stream that lingers ([`TcpStream::set_linger`]) waits in the kernel, and keeps
 //!   the hub waiting, too.
 
+mod datagram_io;
 mod incoming;
 mod listener_shutdown;
 mod resolve;
