@@ -30,6 +30,7 @@ mod datagram_io;
 mod incoming;
 mod listener_shutdown;
 mod resolve;
+mod select;
 mod std_ref;
 mod stream_io;
 mod tcp_listener;
@@ -45,6 +46,7 @@ pub use std::net::{
 pub use incoming::Incoming;
 pub use listener_shutdown::ListenerShutdown;
 pub use resolve::ToSocketAddrs;
+pub use select::{WaitFor, select, wait_readable, wait_writable};
 pub use tcp_listener::TcpListener;
 pub use tcp_stream::TcpStream;
 pub use udp_socket::UdpSocket;

@@ -93,8 +93,12 @@ pub(crate) fn shutdown(socket: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> 
 
 /// Whether reading was shut down, here or by the peer.
 pub(crate) fn is_read_shut_down(socket: BorrowedFd<'_>) -> bool {
-    // Only an interruption or a descriptor that is none makes it fail.
-    poll(socket, libc::POLLRDHUP, Some(Duration::ZERO)).unwrap_or(false)
+    loop {
+        match poll(socket, libc::POLLRDHUP, Some(Duration::ZERO)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            answer => return answer.unwrap_or(false),
+        }
+    }
 }
 
 /// The pending error, which is thereby cleared.
