@@ -26,9 +26,11 @@
 //! - Closing a stream that lingers ([`TcpStream::set_linger`]) waits in the kernel, and keeps
 //!   the hub waiting, too.
 
+mod datagram_io;
 mod incoming;
 mod listener_shutdown;
 mod resolve;
+mod select;
 mod std_ref;
 mod stream_io;
 mod tcp_listener;
@@ -44,6 +46,7 @@ pub use std::net::{
 pub use incoming::Incoming;
 pub use listener_shutdown::ListenerShutdown;
 pub use resolve::ToSocketAddrs;
+pub use select::{WaitFor, select, wait_readable, wait_writable};
 pub use tcp_listener::TcpListener;
 pub use tcp_stream::TcpStream;
 pub use udp_socket::UdpSocket;

@@ -6,9 +6,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use super::ToSocketAddrs;
 use super::resolve::first_that_works;
 use super::std_ref::StdRef;
+use super::{ToSocketAddrs, datagram_io};
 use crate::interest::Interest;
 use crate::reason::WaitReason;
 use crate::source::Source;
@@ -72,9 +72,7 @@ impl UdpSocket {
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) when the [time-out](Self::set_read_timeout) has
     /// passed, or when there is no message and the socket [does not wait](Self::set_nonblocking).
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.source.retry(Interest::Read, WaitReason::IoRead, |fd| {
-            socket::receive_from(fd, buf)
-        })
+        datagram_io::receive(&self.source, |fd| socket::receive_from(fd, buf), no_sender)
     }
 
     /// Waits as [`recv_from`](Self::recv_from) does, and leaves the message for the next one.
@@ -83,9 +81,7 @@ impl UdpSocket {
     ///
     /// Those of [`recv_from`](Self::recv_from).
     pub fn peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.source.retry(Interest::Read, WaitReason::IoRead, |fd| {
-            socket::peek_from(fd, buf)
-        })
+        datagram_io::receive(&self.source, |fd| socket::peek_from(fd, buf), no_sender)
     }
 
     /// Sends a message to `addr`, to the first one if it is several. Returns its length.
@@ -348,9 +344,7 @@ impl UdpSocket {
     /// [`ConnectionRefused`](io::ErrorKind::ConnectionRefused) when a message sent before has
     /// reached nobody.
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.source.retry(Interest::Read, WaitReason::IoRead, |fd| {
-            socket::receive(fd, buf)
-        })
+        datagram_io::receive(&self.source, |fd| socket::receive(fd, buf), || Ok(0))
     }
 
     /// Waits as [`recv`](Self::recv) does, and leaves the message for the next one.
@@ -359,9 +353,7 @@ impl UdpSocket {
     ///
     /// Those of [`recv`](Self::recv).
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.source.retry(Interest::Read, WaitReason::IoRead, |fd| {
-            socket::peek(fd, buf)
-        })
+        datagram_io::receive(&self.source, |fd| socket::peek(fd, buf), || Ok(0))
     }
 
     /// Whether sending and receiving answer [`WouldBlock`](io::ErrorKind::WouldBlock) instead of
@@ -440,4 +432,12 @@ impl From<UdpSocket> for std::net::UdpSocket {
     fn from(socket: UdpSocket) -> Self {
         OwnedFd::from(socket).into()
     }
+}
+
+/// The end of what can be received has no sender. The error is std's.
+fn no_sender<T>() -> io::Result<T> {
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        "the socket was shut down",
+    ))
 }

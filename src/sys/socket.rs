@@ -9,10 +9,12 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::time::Duration;
 
 use libc::{c_int, msghdr};
 
 use super::address::RawAddress;
+use super::poll::poll;
 use super::{cvt, cvt_size, socket_option};
 
 const TRANSFER: c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
@@ -87,6 +89,16 @@ pub(crate) fn shutdown(socket: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> 
     };
     // SAFETY: the call takes numbers only.
     cvt(unsafe { libc::shutdown(socket.as_raw_fd(), how) }).map(drop)
+}
+
+/// Whether reading was shut down, here or by the peer.
+pub(crate) fn is_read_shut_down(socket: BorrowedFd<'_>) -> bool {
+    loop {
+        match poll(socket, libc::POLLRDHUP, Some(Duration::ZERO)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            answer => return answer.unwrap_or(false),
+        }
+    }
 }
 
 /// The pending error, which is thereby cleared.

@@ -165,7 +165,7 @@ impl From<&SocketAddr> for RawAddress {
 }
 
 /// The address of a socket that has no name.
-fn unnamed() -> io::Result<SocketAddr> {
+pub(crate) fn unnamed() -> io::Result<SocketAddr> {
     SocketAddr::from_pathname("")
 }
 

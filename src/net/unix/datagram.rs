@@ -8,12 +8,14 @@ use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
+use super::super::datagram_io;
 use super::super::std_ref::StdRef;
 use super::Received;
 use crate::interest::Interest;
 use crate::reason::WaitReason;
 use crate::source::Source;
-use crate::sys::{ancillary, socket, unix_socket};
+use crate::sys::unix_socket::{self, unnamed};
+use crate::sys::{ancillary, socket};
 
 /// A Unix datagram socket: [`std::os::unix::net::UnixDatagram`] for greenlets.
 ///
@@ -152,9 +154,11 @@ impl UnixDatagram {
     /// [`WouldBlock`](io::ErrorKind::WouldBlock) when the [time-out](Self::set_read_timeout) has
     /// passed, or when there is no message and the socket [does not wait](Self::set_nonblocking).
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.source.retry(Interest::Read, WaitReason::IoRead, |fd| {
-            unix_socket::receive_from(fd, buf)
-        })
+        datagram_io::receive(
+            &self.source,
+            |fd| unix_socket::receive_from(fd, buf),
+            || Ok((0, unnamed()?)),
+        )
     }
 
     /// Waits for a message, and returns its length. What does not fit into `buf` is lost.
@@ -163,9 +167,7 @@ impl UnixDatagram {
     ///
     /// Those of [`recv_from`](Self::recv_from).
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.source.retry(Interest::Read, WaitReason::IoRead, |fd| {
-            socket::receive(fd, buf)
-        })
+        datagram_io::receive(&self.source, |fd| socket::receive(fd, buf), || Ok(0))
     }
 
     /// Waits as [`recv`](Self::recv) does, and leaves the message for the next one.
@@ -174,9 +176,7 @@ impl UnixDatagram {
     ///
     /// Those of [`recv_from`](Self::recv_from).
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.source.retry(Interest::Read, WaitReason::IoRead, |fd| {
-            socket::peek(fd, buf)
-        })
+        datagram_io::receive(&self.source, |fd| socket::peek(fd, buf), || Ok(0))
     }
 
     /// Waits as [`recv_from`](Self::recv_from) does, and leaves the message for the next one.
@@ -185,9 +185,11 @@ impl UnixDatagram {
     ///
     /// Those of [`recv_from`](Self::recv_from).
     pub fn peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.source.retry(Interest::Read, WaitReason::IoRead, |fd| {
-            unix_socket::peek_from(fd, buf)
-        })
+        datagram_io::receive(
+            &self.source,
+            |fd| unix_socket::peek_from(fd, buf),
+            || Ok((0, unnamed()?)),
+        )
     }
 
     /// Sends a message to `path`. Returns its length.
@@ -260,12 +262,8 @@ impl UnixDatagram {
     ///
     /// Those of [`recv_from`](Self::recv_from).
     pub fn recv_with_fds(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<Received> {
-        let received = self
-            .source
-            .retry(Interest::Read, WaitReason::IoRead, |fd| {
-                ancillary::receive(fd, bufs)
-            })?;
-        Ok(received.into())
+        let receive = |fd: BorrowedFd<'_>| ancillary::receive(fd, bufs).map(Received::from);
+        datagram_io::receive(&self.source, receive, || Ok(Received::default()))
     }
 
     /// How long receiving waits before it fails with [`WouldBlock`](io::ErrorKind::WouldBlock);
@@ -324,11 +322,12 @@ impl UnixDatagram {
         self.as_std().take_error()
     }
 
-    /// Ends receiving, sending or both, for all clones, and wakes those that wait.
+    /// Ends receiving, sending or both, for all clones, and wakes those that wait: after the
+    /// messages that had come, receiving answers with an empty one.
     ///
     /// # Errors
     ///
-    /// [`NotConnected`](io::ErrorKind::NotConnected) when the socket is not connected.
+    /// When the socket came from a descriptor and is not a Unix socket.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.as_std().shutdown(how)?;
         self.source.wake_all();

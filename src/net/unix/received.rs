@@ -9,7 +9,7 @@ use crate::sys::ancillary;
 /// [`UnixDatagram::recv_with_fds`](super::UnixDatagram::recv_with_fds) return it.
 ///
 /// std's form of this, `SocketAncillary`, is not stable.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Received {
     /// How many bytes have been read. 0 is the end of a stream, or an empty message.
