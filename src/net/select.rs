@@ -154,7 +154,7 @@ fn park(
     for (fd, events) in wanted.into_values() {
         epoll.add(fd, events, 0)?;
     }
-    let source = Source::not_tcp(epoll.into());
+    let source = Source::plain(epoll.into());
     source.retry_until(
         Interest::Read,
         WaitReason::IoRead,

@@ -49,6 +49,13 @@ mod modelled;
 #[cfg(loom)]
 pub(crate) use modelled::{epoll, event_fd, futex};
 
+// The same for words in statics, which take part in no model.
+#[cfg(not(loom))]
+pub(crate) use futex as static_futex;
+#[cfg(loom)]
+#[path = "futex.rs"]
+pub(crate) mod static_futex;
+
 use std::io;
 
 /// `-1` is an error, told by `errno`; everything else is the answer.
