@@ -14,7 +14,7 @@ use crate::atomic::{self, MutexGuard};
 pub(crate) struct Mutex<T>(atomic::Mutex<T>);
 
 impl<T> Mutex<T> {
-    pub(crate) fn new(value: T) -> Self {
+    pub(crate) const fn new(value: T) -> Self {
         Self(atomic::Mutex::new(value))
     }
 

@@ -13,8 +13,8 @@ use crate::error::{BuildError, Cancelled, ThreadLocalsError};
 use crate::join_handle::JoinHandle;
 use crate::panic_message;
 use crate::sched::{
-    self, BLOCKED_AFTER, BlockedHub, Deadlock, Main, MonitorOptions, OnBlocked, Shared,
-    SpawnOptions, StackUsage, Stats,
+    self, BLOCKED_AFTER, BlockedHub, Deadlock, Interruptible, Main, MonitorOptions, OnBlocked,
+    Shared, SpawnOptions, StackUsage, Stats,
 };
 use crate::stack;
 
@@ -40,6 +40,8 @@ const MAX_HUBS: usize = 1024;
 pub struct Runtime {
     shared: Arc<Shared>,
     workers: Vec<thread::JoinHandle<()>>,
+    /// Ctrl-C interrupts `run`.
+    ctrl_c: bool,
 }
 
 impl Runtime {
@@ -67,6 +69,9 @@ impl Runtime {
     /// With the panic of `f`. On a deadlock, with a list of who waits for what. In a greenlet, whose hub
     /// would be blocked. In a process that was forked on a greenlet: the hubs are its parent's.
     ///
+    /// On Ctrl-C it unwinds without a message, with [`RunError::Interrupted`] as payload; see
+    /// [`RuntimeBuilder::ctrl_c`].
+    ///
     /// ```
     /// # let runtime = greenlet::Runtime::builder().hubs(1).build().unwrap();
     /// let mut numbers = vec![3, 1, 2];
@@ -79,15 +84,16 @@ impl Runtime {
         F: FnOnce() -> T + Send,
         T: Send,
     {
-        self.try_run(f).unwrap_or_else(|error| panic!("{error}"))
+        self.try_run(f).unwrap_or_else(|error| error.unwind())
     }
 
     /// [`run`](Self::run), with an error instead of a panic when nothing can ever wake the greenlets
-    /// that are left.
+    /// that are left, and on Ctrl-C.
     ///
     /// # Errors
     ///
-    /// [`RunError::Deadlock`]; the greenlet of `f` was cancelled then.
+    /// [`RunError::Deadlock`] and [`RunError::Interrupted`]; the greenlet of `f` was cancelled then, and
+    /// has ended.
     ///
     /// # Panics
     ///
@@ -110,18 +116,24 @@ impl Runtime {
             name: Some("main".into()),
             ..SpawnOptions::new(slot_size, Location::caller())
         };
+        // Before the greenlet begins, so that it is interrupted from its first instruction on.
+        let interruptible = self.ctrl_c.then(Interruptible::enter).flatten();
         // SAFETY: Send; and the caller waits below, so what `f` borrows stays.
         let spawned = unsafe { sched::spawn(&self.shared, options, f) };
         // SAFETY: the greenlet that was just spawned in it.
-        let main = unsafe { Main::enter(&self.shared, spawned.cell()) };
+        let main = unsafe { Main::enter(&self.shared, spawned.cell(), interruptible) };
         let result = spawned
             .join(true)
             .expect("a shielded wait is not cancelled");
-        result.or_else(|payload| match main.deadlock() {
-            Some(deadlock) if payload.is::<Cancelled>() => {
-                Err(RunError::Deadlock(deadlock.clone()))
+        result.or_else(|payload| {
+            if !payload.is::<Cancelled>() {
+                resume_unwind(payload);
             }
-            _ => resume_unwind(payload),
+            match main.deadlock() {
+                Some(deadlock) => Err(RunError::Deadlock(deadlock.clone())),
+                None if main.was_interrupted() => Err(RunError::Interrupted),
+                None => resume_unwind(payload),
+            }
         })
     }
 
@@ -205,6 +217,7 @@ pub struct RuntimeBuilder {
     on_blocked: Option<OnBlocked>,
     blocking_threads: Option<usize>,
     blocking_queue: Option<usize>,
+    ctrl_c: Option<bool>,
 }
 
 impl RuntimeBuilder {
@@ -307,6 +320,24 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Whether Ctrl-C (SIGINT) ends [`run`](Runtime::run): yes, unless this says otherwise.
+    ///
+    /// Then, while it runs, the signal cancels its greenlet, as a drop of the runtime would: the present
+    /// wait, or the next one, unwinds with [`Cancelled`]. Destructors run, and when the greenlet has
+    /// ended, [`try_run`](Runtime::try_run) answers [`RunError::Interrupted`], and `run` unwinds
+    /// without a message. A greenlet that computes is not interrupted before it waits; a second
+    /// signal ends the process at once, as it does without all this.
+    ///
+    /// It holds where nothing was done about the signal when `run` began: a handler of the program's is
+    /// left alone, and a signal that is ignored stays so. And it does not hold while somebody waits for
+    /// the signal by [`signal`](crate::signal). All `run`s of the process are interrupted that allow it.
+    /// When the last has ended, the signal's default action is back. With `panic = "abort"` it is never
+    /// away.
+    pub fn ctrl_c(mut self, interrupts: bool) -> Self {
+        self.ctrl_c = Some(interrupts);
+        self
+    }
+
     /// Starts the workers.
     ///
     /// # Errors
@@ -344,7 +375,11 @@ impl RuntimeBuilder {
         // Not on a greenlet: OS threads are to be started by OS threads.
         let (shared, workers) =
             blocking::offload(|| sched::start(hubs, slot_size, support, monitor))?;
-        Ok(Runtime { shared, workers })
+        Ok(Runtime {
+            shared,
+            workers,
+            ctrl_c: self.ctrl_c.unwrap_or(true),
+        })
     }
 
     fn chosen_hubs(&self) -> Result<usize, BuildError> {
@@ -400,6 +435,20 @@ pub enum RunError {
     Build(BuildError),
     /// Nothing can ever wake the greenlets that are left.
     Deadlock(Deadlock),
+    /// By Ctrl-C, see [`RuntimeBuilder::ctrl_c`].
+    Interrupted,
+}
+
+impl RunError {
+    /// What `run` does instead of answering.
+    #[track_caller]
+    fn unwind(self) -> ! {
+        match self {
+            // Who has pressed Ctrl-C knows.
+            Self::Interrupted => resume_unwind(Box::new(self)),
+            Self::Build(_) | Self::Deadlock(_) => panic!("{self}"),
+        }
+    }
 }
 
 impl fmt::Display for RunError {
@@ -407,6 +456,7 @@ impl fmt::Display for RunError {
         match self {
             Self::Build(error) => error.fmt(f),
             Self::Deadlock(deadlock) => deadlock.fmt(f),
+            Self::Interrupted => f.write_str("interrupted by Ctrl-C"),
         }
     }
 }
@@ -416,6 +466,7 @@ impl std::error::Error for RunError {
         match self {
             Self::Build(error) => Some(error),
             Self::Deadlock(deadlock) => Some(deadlock),
+            Self::Interrupted => None,
         }
     }
 }
@@ -425,6 +476,8 @@ impl From<RunError> for io::Error {
         match error {
             RunError::Build(error) => error.into(),
             RunError::Deadlock(deadlock) => Self::new(io::ErrorKind::Deadlock, deadlock),
+            // Not its kind `Interrupted`, after which callers try again.
+            RunError::Interrupted => Self::other(error),
         }
     }
 }
@@ -434,7 +487,8 @@ impl From<RunError> for io::Error {
 /// # Panics
 ///
 /// If the runtime cannot be built, with the reason; with the panic of `f`; on a deadlock, with a list of
-/// who waits for what; and in a greenlet.
+/// who waits for what; and in a greenlet. On Ctrl-C it unwinds without a message, with
+/// [`RunError::Interrupted`] as payload; see [`RuntimeBuilder::ctrl_c`].
 ///
 /// ```
 /// let sum = greenlet::run(|| {
@@ -451,16 +505,16 @@ where
 {
     match try_run(f) {
         Ok(value) => value,
-        Err(error) => panic!("{error}"),
+        Err(error) => error.unwind(),
     }
 }
 
-/// [`run`], with an error instead of a panic if the runtime cannot be built, and on a deadlock.
+/// [`run`], with an error instead of a panic if the runtime cannot be built, on a deadlock, and on Ctrl-C.
 ///
 /// # Errors
 ///
 /// [`RunError::Build`], with `f` dropped unrun. [`RunError::Deadlock`] when nothing can ever wake the
-/// greenlets that are left; all are cancelled then.
+/// greenlets that are left, and [`RunError::Interrupted`]; all are cancelled then.
 ///
 /// # Panics
 ///

@@ -43,7 +43,7 @@ impl Pauses {
 /// Makes an ordinary description of one end of a FIFO that was opened with `O_NONBLOCK`; a reader
 /// first waits until there is a writer, or has been one.
 pub(super) fn complete(fd: OwnedFd, is_reader: bool) -> io::Result<File> {
-    let source = Source::of_file(fd);
+    let source = Source::plain(fd);
     if is_reader {
         wait_for_writer(&source)?;
     }

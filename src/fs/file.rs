@@ -250,7 +250,7 @@ impl File {
     }
 
     fn new(fd: OwnedFd) -> Self {
-        Self::with(Source::of_file(fd), Arc::default())
+        Self::with(Source::plain(fd), Arc::default())
     }
 
     fn with(source: Source, description: Arc<Description>) -> Self {
