@@ -31,9 +31,11 @@ impl File {
         match self.description.way_to_read(self.as_fd()) {
             Way::Now => self.read_cached(bufs, offset),
             Way::Pool => self.read_on_pool(bufs, offset),
+            // What has offsets is no stream, and waits for nobody; a stream answers so at once.
+            Way::Poll if offset.is_some() => self.read_on_pool(bufs, offset),
             Way::Memory => self.read_memory(bufs, offset),
             Way::PollNow => self.read_polled(bufs, offset),
-            Way::Poll => self.read_when_ready(bufs, offset),
+            Way::Poll => self.read_when_ready(bufs),
         }
     }
 
@@ -98,21 +100,17 @@ impl File {
         match answer {
             Err(error) if is_unsupported(&error) => {
                 self.description.reading.refused(self.as_fd());
-                self.read_when_ready(bufs, offset)
+                self.read_from(bufs, offset)
             }
             answer => answer,
         }
     }
 
-    fn read_when_ready(
-        &self,
-        bufs: &mut [IoSliceMut<'_>],
-        offset: Option<u64>,
-    ) -> io::Result<usize> {
+    fn read_when_ready(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let wait = WaitReason::IoRead;
         let _turn = self.description.readers.enter(self.waits_for(wait));
         self.source.retry(Interest::Read, wait, |fd| {
-            let read = || file::read(fd, bufs, offset, Mode::Blocking);
+            let read = || file::read(fd, bufs, None, Mode::Blocking);
             self.when_ready(fd, libc::POLLIN, read)
         })
     }
@@ -124,9 +122,10 @@ impl File {
         match self.description.way_to_write(self.as_fd()) {
             Way::Now => self.write_cached(bufs, offset),
             Way::Pool => self.write_on_pool(bufs, offset),
+            Way::Poll if offset.is_some() => self.write_on_pool(bufs, offset),
             Way::Memory => self.write_memory(bufs, offset),
             Way::PollNow => self.write_polled(bufs, offset),
-            Way::Poll => self.write_when_ready(bufs, offset),
+            Way::Poll => self.write_when_ready(bufs),
         }
     }
 
@@ -177,18 +176,18 @@ impl File {
         match answer {
             Err(error) if is_unsupported(&error) => {
                 self.description.writing.refused(self.as_fd());
-                self.write_when_ready(bufs, offset)
+                self.write_to(bufs, offset)
             }
             answer => answer,
         }
     }
 
-    fn write_when_ready(&self, bufs: &[IoSlice<'_>], offset: Option<u64>) -> io::Result<usize> {
+    fn write_when_ready(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let wait = self.waits_for(WaitReason::IoWrite);
         let _turn = self.description.writers.enter(wait);
         self.write_all_of(bufs, |fd, rest| {
             let piece = &[IoSlice::new(first_piece(rest))];
-            let write = || file::write(fd, piece, offset, Mode::Blocking);
+            let write = || file::write(fd, piece, None, Mode::Blocking);
             self.when_ready(fd, libc::POLLOUT, write)
         })
     }
