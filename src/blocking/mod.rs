@@ -10,8 +10,7 @@ use std::thread;
 use crate::reason::WaitReason;
 use crate::sched;
 use crate::waker::{Outcome, Waker};
-use pool::Pool;
-use queue::Place;
+use pool::{Place, Pool};
 
 pub(crate) use pool::Counts;
 
@@ -104,7 +103,7 @@ pub(crate) fn set_limits(threads: Option<usize>, queue: Option<usize>) {
 
 /// Parks until there is a place in the queue, or unwinds.
 #[cold]
-fn wait_for_place() -> Place {
+fn wait_for_place() -> Place<'static> {
     let pool = Pool::global();
     let queued = Cell::new(false);
     let outcome = sched::park(WaitReason::Blocking, None, |waker| {
@@ -123,7 +122,7 @@ fn wait_for_place() -> Place {
     sched::unwind_cancelled()
 }
 
-fn run_on_pool<F, T>(place: Place, f: F) -> T
+fn run_on_pool<F, T>(place: Place<'_>, f: F) -> T
 where
     F: FnOnce() -> T + Send,
     T: Send,
@@ -166,7 +165,7 @@ impl<F: FnOnce() -> T, T> Job<F, T> {
 /// Hands the job to the pool, or does it here if the pool has no thread and can get none.
 ///
 /// Called on the hub, under its worker's thread pointer, where a thread may be started.
-fn submit<F: FnOnce() -> T + Send, T: Send>(job: &Job<F, T>, place: Place, waker: Waker) {
+fn submit<F: FnOnce() -> T + Send, T: Send>(job: &Job<F, T>, place: Place<'_>, waker: Waker) {
     let run: Box<dyn FnOnce() + Send + '_> = Box::new(move || {
         // SAFETY: the greenlet is parked until it is woken below.
         unsafe { job.run() };
