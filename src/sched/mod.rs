@@ -106,8 +106,8 @@ pub(crate) fn last_park() -> Option<(std::ptr::NonNull<crate::waker::Header>, u3
     Some((std::ptr::NonNull::from(header), header.last_generation()))
 }
 
-/// An operation has found its descriptor ready; after a number of them in a row others have
-/// their turn.
+/// An operation need not wait: its descriptor is ready, a channel has a message. After a number of them in
+/// a row others have their turn.
 #[inline]
 pub(crate) fn spend_io() {
     let current = current::get();
