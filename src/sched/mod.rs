@@ -106,12 +106,23 @@ pub(crate) fn last_park() -> Option<(std::ptr::NonNull<crate::waker::Header>, u3
     Some((std::ptr::NonNull::from(header), header.last_generation()))
 }
 
-/// An operation need not wait: its descriptor is ready, a channel has a message. After a number of them in
-/// a row others have their turn.
+/// An operation has found its descriptor ready; after a number of them in a row others have
+/// their turn.
 #[inline]
 pub(crate) fn spend_io() {
+    spend(hub::IO_COST);
+}
+
+/// The same for an operation that makes no system call, which costs less.
+#[inline]
+pub(crate) fn spend_memory() {
+    spend(hub::MEMORY_COST);
+}
+
+#[inline]
+fn spend(cost: u32) {
     let current = current::get();
-    if current.greenlet().is_some() && current.hub().is_some_and(hub::Hub::spend_io) {
+    if current.greenlet().is_some() && current.hub().is_some_and(|hub| hub.spend(cost)) {
         park::yield_if_possible();
     }
 }

@@ -134,7 +134,7 @@ impl<T> OnceLock<T> {
 /// Who asks again and again lets the one that initialises have its turn.
 #[cold]
 fn none<T>() -> Option<T> {
-    sched::spend_io();
+    sched::spend_memory();
     None
 }
 

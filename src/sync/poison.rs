@@ -65,6 +65,6 @@ impl Poison {
 /// Who tries again and again lets the one that has the lock have its turn.
 #[cold]
 pub(super) fn would_block<G>() -> TryLockResult<G> {
-    sched::spend_io();
+    sched::spend_memory();
     Err(TryLockError::WouldBlock)
 }
