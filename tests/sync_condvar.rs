@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use greenlet::sync::{Condvar, Mutex};
 use support::process::wait_until;
 use support::{
-    crowd, does_not_park, in_crowd, on_hubs, parks, parks_for_a_while, runtime, watched,
+    Flag, crowd, does_not_park, in_crowd, on_hubs, parks, parks_for_a_while, runtime, watched,
 };
 
 #[test]
@@ -223,10 +223,14 @@ fn a_notification_is_not_lost_with_one_that_times_out_or_is_cancelled() {
 #[test]
 fn the_mutex_is_poisoned_for_one_that_comes_back_to_it() {
     on_hubs(|_| {
-        let (mutex, condvar) = (Mutex::new(()), Condvar::new());
+        let (mutex, condvar, locked) = (Mutex::new(()), Condvar::new(), Flag::default());
         greenlet::thread::scope(|scope| {
-            let waiting = scope.spawn(|| condvar.wait(mutex.lock().unwrap()).is_err());
-            greenlet::sleep(Duration::from_millis(1));
+            let waiting = scope.spawn(|| {
+                let guard = mutex.lock().unwrap();
+                locked.raise();
+                condvar.wait(guard).is_err()
+            });
+            locked.wait();
             let panicking = scope.spawn(|| {
                 let _guard = mutex.lock().unwrap();
                 condvar.notify_one();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use greenlet::sync::{Mutex, TryLockError};
 use support::process::wait_until;
-use support::{crowd, does_not_park, in_crowd, on_hubs, parks, runtime, watched, with_hubs};
+use support::{Flag, crowd, does_not_park, in_crowd, on_hubs, parks, runtime, watched, with_hubs};
 
 const ROUNDS: usize = 500;
 
@@ -164,14 +164,15 @@ fn those_who_have_waited_long_get_it_in_the_order_in_which_they_came() {
 #[test]
 fn a_panic_poisons_it_for_those_who_wait_too() {
     on_hubs(|_| {
-        let mutex = Mutex::new(0);
+        let (mutex, locked) = (Mutex::new(0), Flag::default());
         greenlet::thread::scope(|scope| {
             let panicking = scope.spawn(|| {
                 let _guard = mutex.lock().unwrap();
+                locked.raise();
                 greenlet::sleep(Duration::from_millis(5));
                 panic::resume_unwind(Box::new("meant"));
             });
-            greenlet::yield_now();
+            locked.wait();
             let waiting = [(); 5].map(|()| scope.spawn(|| mutex.lock().is_err()));
             assert!(panicking.join().is_err());
             for waiting in waiting {

@@ -94,15 +94,20 @@ fn what_is_initialised_parks_nobody() {
 #[test]
 fn a_panic_poisons_a_once_for_those_who_wait_too() {
     on_hubs(|_| {
-        let once = Once::new();
+        let (once, begun) = (Once::new(), Flag::default());
         greenlet::thread::scope(|scope| {
             let panicking = scope.spawn(|| {
                 once.call_once(|| {
+                    begun.raise();
                     greenlet::sleep(Duration::from_millis(2));
                     panic::resume_unwind(Box::new("meant"));
                 });
             });
-            while !panics_quietly(|| once.call_once(|| unreachable!("somebody is at it"))) {}
+            begun.wait();
+            let waiting = panic::catch_unwind(AssertUnwindSafe(|| {
+                once.call_once(|| unreachable!("somebody is at it"));
+            }));
+            assert!(waiting.is_err());
             assert!(panicking.join().is_err());
         });
         let mut was_poisoned = false;
@@ -110,12 +115,6 @@ fn a_panic_poisons_a_once_for_those_who_wait_too() {
         assert!(was_poisoned && once.is_completed());
         once.call_once(|| unreachable!("it is done"));
     });
-}
-
-/// The scope's other greenlet has begun before, so this waits for it.
-fn panics_quietly(f: impl FnOnce()) -> bool {
-    greenlet::yield_now();
-    panic::catch_unwind(AssertUnwindSafe(f)).is_err()
 }
 
 #[test]

@@ -161,11 +161,15 @@ fn readers_that_wait_come_in_together_when_the_writer_leaves() {
 #[test]
 fn downgrading_lets_readers_in_and_keeps_writers_out() {
     on_hubs(|_| {
-        let lock = RwLock::new(1);
+        let (lock, reads) = (RwLock::new(1), Flag::default());
         greenlet::thread::scope(|scope| {
             let writing = lock.write().unwrap();
-            let reader = scope.spawn(|| *lock.read().unwrap());
-            greenlet::sleep(Duration::from_millis(1));
+            let reader = scope.spawn(|| {
+                reads.raise();
+                *lock.read().unwrap()
+            });
+            reads.wait();
+            greenlet::sleep(Duration::from_millis(10));
             let writer = scope.spawn(|| *lock.write().unwrap() += 1);
             greenlet::sleep(Duration::from_millis(1));
             let reading = RwLockWriteGuard::downgrade(writing);
