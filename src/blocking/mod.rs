@@ -32,6 +32,16 @@ where
     result.unwrap_or_else(|payload| resume_unwind(payload))
 }
 
+/// Has `job` run on the blocking pool, and does not wait for it. If no thread can be had, it runs here.
+///
+/// May start a thread, so it is called by a plain thread or in the commit of a park. `job` must not
+/// unwind.
+pub(crate) fn start(job: pool::Job) {
+    if let Err(refused) = Pool::global().submit(job) {
+        (refused.job)();
+    }
+}
+
 /// The threads of the pool: how many there are, how many of them have nothing to do, and how many
 /// jobs wait for one.
 pub(crate) fn counts() -> (usize, usize, usize) {
@@ -75,7 +85,5 @@ fn submit<F: FnOnce() -> T + Send, T: Send>(job: &Job<F, T>, waker: Waker) {
     // SAFETY: the job lives on the greenlet's stack until the greenlet is woken, which is the last
     // that the closure does; what is dropped with the closure after that refers to nothing.
     let run: Box<dyn FnOnce() + Send> = unsafe { std::mem::transmute(run) };
-    if let Err(refused) = Pool::global().submit(run) {
-        (refused.job)();
-    }
+    start(run);
 }

@@ -27,8 +27,10 @@
 //!   the hub waiting, too.
 
 mod datagram_io;
+mod happy_eyeballs;
 mod incoming;
 mod listener_shutdown;
+mod lookup;
 mod resolve;
 mod select;
 mod std_ref;
@@ -45,6 +47,7 @@ pub use std::net::{
 
 pub use incoming::Incoming;
 pub use listener_shutdown::ListenerShutdown;
+pub use lookup::{lookup_host, set_lookup_ttl};
 pub use resolve::ToSocketAddrs;
 pub use select::{WaitFor, select, wait_readable, wait_writable};
 pub use tcp_listener::TcpListener;

@@ -80,6 +80,28 @@ pub(crate) fn pair() -> (TcpStream, TcpStream) {
     (near, listener.accept().unwrap().0)
 }
 
+/// A listener that answers nobody any more: its queue is full.
+pub(crate) struct Silent {
+    pub(crate) listener: TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+pub(crate) fn silent() -> Silent {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // SAFETY: the call takes numbers only.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+    let addr = listener.local_addr().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&addr, Duration::from_millis(100)) {
+        queue.push(stream);
+        assert!(queue.len() < 100, "the queue does not fill up");
+    }
+    Silent {
+        listener,
+        _queue: queue,
+    }
+}
+
 /// How many descriptors the process may have open.
 pub(crate) fn descriptor_limit() -> libc::rlimit {
     let mut limit = libc::rlimit {

@@ -1,0 +1,93 @@
+//! A lookup that goes on, and who waits for it.
+
+use std::io;
+use std::sync::Arc;
+
+use super::answer::Answer;
+use crate::lock::Mutex;
+use crate::reason::WaitReason;
+use crate::sched;
+use crate::waker::{Outcome, WakeList, Waker};
+
+/// Has no answer at first, and one for good then.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    answer: Option<Answer>,
+    /// Those to wake with the answer, each with the number by which it finds itself again.
+    waiting: Vec<(u64, Waker)>,
+    /// How many numbers were given out.
+    numbers: u64,
+}
+
+impl Pending {
+    /// The answer, from now on.
+    pub(super) fn complete(&self, answer: Answer) {
+        let mut wakes = WakeList::new();
+        {
+            let mut state = self.state.lock();
+            state.answer = Some(answer);
+            state
+                .waiting
+                .drain(..)
+                .for_each(|(_, waker)| wakes.push(waker));
+        }
+        wakes.wake_all();
+    }
+
+    /// Waits for the answer; `TimedOut` when `deadline` passes first. `start` is called once the
+    /// caller is sure to wait, on the hub if it is a greenlet; it is dropped if the caller was
+    /// cancelled before.
+    pub(super) fn wait(
+        self: &Arc<Self>,
+        deadline: Option<u64>,
+        start: impl FnOnce(),
+    ) -> io::Result<Answer> {
+        let number = self.next_number();
+        let this = self.clone();
+        let outcome = sched::park(WaitReason::Blocking, deadline, move |waker| {
+            this.arm(number, waker);
+            start();
+        });
+        if outcome != Outcome::Woken {
+            self.disarm(number);
+        }
+        if outcome == Outcome::Cancelled {
+            sched::unwind_cancelled();
+        }
+        // It may have come at the last moment.
+        self.state.lock().answer.clone().ok_or_else(|| {
+            let message = "the deadline has passed";
+            io::Error::new(io::ErrorKind::TimedOut, message)
+        })
+    }
+
+    fn next_number(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.numbers += 1;
+        state.numbers
+    }
+
+    /// Has `waker` woken with the answer, or now if there is one.
+    fn arm(&self, number: u64, waker: Waker) {
+        let mut state = self.state.lock();
+        if state.answer.is_some() {
+            drop(state);
+            return waker.wake();
+        }
+        state.waiting.push((number, waker));
+    }
+
+    /// Takes a waker back whose park ended otherwise.
+    fn disarm(&self, number: u64) {
+        let mut state = self.state.lock();
+        let found = state.waiting.iter().position(|(other, _)| *other == number);
+        let waker = found.map(|place| state.waiting.swap_remove(place));
+        drop(state);
+        drop(waker);
+    }
+}
