@@ -12,6 +12,7 @@ pub(crate) mod process;
 pub(crate) mod quiet;
 pub(crate) mod recursion;
 pub(crate) mod sockets;
+pub(crate) mod storm;
 pub(crate) mod watchdog;
 
 pub(crate) use flag::{Barrier, Flag};
