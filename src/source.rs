@@ -62,8 +62,9 @@ impl Source {
         Self::with_mode(fd, Arc::default(), true)
     }
 
-    /// The same for what is not TCP.
-    pub(crate) fn not_tcp(fd: OwnedFd) -> Self {
+    /// A descriptor of any other kind: blocking, without time-outs, or with a mode that is asked for
+    /// when it matters, by [`refresh_mode`](Self::refresh_mode).
+    pub(crate) fn plain(fd: OwnedFd) -> Self {
         Self::with_mode(fd, Arc::default(), false)
     }
 
@@ -127,6 +128,13 @@ impl Source {
     /// Whether the user has asked for `WouldBlock` instead of waiting.
     pub(crate) fn is_nonblocking(&self) -> bool {
         self.mode.nonblocking.load(Relaxed)
+    }
+
+    /// Takes over whether the description is non-blocking now: whoever shares it may have changed that.
+    pub(crate) fn refresh_mode(&self) -> io::Result<()> {
+        let nonblocking = sys::fd::is_nonblocking(self.as_fd())?;
+        self.mode.nonblocking.store(nonblocking, Relaxed);
+        Ok(())
     }
 
     /// What the user asks for; set on the description too, for whoever gets the raw descriptor.
@@ -385,13 +393,13 @@ impl Source {
 
     #[cold]
     fn block_thread(&self, interest: Interest, deadline: Option<u64>) -> io::Result<bool> {
-        let events = match interest {
-            Interest::Read => libc::POLLIN,
-            Interest::Write => libc::POLLOUT,
-        };
         loop {
             let left = deadline.map(|deadline| deadline.saturating_sub(clock::now()));
-            match sys::poll::poll(self.as_fd(), events, left.map(Duration::from_nanos)) {
+            match sys::poll::poll(
+                self.as_fd(),
+                interest.poll_events(),
+                left.map(Duration::from_nanos),
+            ) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // A wait of many days is made of several.
                 Ok(false) if left != Some(0) => {}

@@ -15,8 +15,7 @@ use std::time::{Duration, Instant};
 
 use greenlet::net::{SocketAddr, ToSocketAddrs, lookup_host, set_lookup_ttl};
 use libc::{addrinfo, c_char, c_int};
-use support::directory::Directory;
-use support::sockets::{alone, everywhere, settle, sleep, spawn, wait_until};
+use support::sockets::{self, alone, everywhere, settle, sleep, spawn, wait_until};
 use support::{does_not_park, parks, runtime, watched};
 
 /// How often each name was asked for, and whether its name server has answered.
@@ -75,7 +74,7 @@ fn asked(name: &str) -> usize {
 
 /// A name that nobody has asked for.
 fn fresh(kind: &str) -> String {
-    Directory::unique(kind)
+    sockets::unique(kind)
 }
 
 fn look_up(name: &str) -> io::Result<Vec<SocketAddr>> {

@@ -14,9 +14,9 @@ use greenlet::net::{
     TcpListener, TcpStream, UdpSocket, WaitFor, lookup_host, select, wait_readable, wait_writable,
 };
 use greenlet::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use support::directory::Directory;
 use support::sockets::{self, alone, everywhere, settle, silent, spawn};
 use support::storm;
+use support::temp::TempDir;
 
 /// More than sockets hold.
 const MUCH: usize = 4 << 20;
@@ -94,7 +94,7 @@ fn tcp_loses_nothing_in_a_storm_of_signals() {
 #[test]
 fn unix_streams_lose_nothing_in_a_storm_of_signals() {
     in_a_storm("unix_streams_lose_nothing_in_a_storm_of_signals", || {
-        let directory = Directory::new();
+        let directory = TempDir::new();
         let path = directory.path().join("sock");
         let listener = UnixListener::bind(&path).unwrap();
         let accepting = spawn(move || listener.accept().unwrap().0);

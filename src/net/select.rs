@@ -38,11 +38,7 @@ impl<'fd> WaitFor<'fd> {
     }
 
     fn polled(&self) -> Polled<'fd> {
-        let events = match self.interest {
-            Interest::Read => libc::POLLIN,
-            Interest::Write => libc::POLLOUT,
-        };
-        Polled::new(self.fd, events)
+        Polled::new(self.fd, self.interest.poll_events())
     }
 }
 
@@ -154,7 +150,7 @@ fn park(
     for (fd, events) in wanted.into_values() {
         epoll.add(fd, events, 0)?;
     }
-    let source = Source::not_tcp(epoll.into());
+    let source = Source::plain(epoll.into());
     source.retry_until(
         Interest::Read,
         WaitReason::IoRead,

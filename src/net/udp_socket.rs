@@ -60,7 +60,7 @@ impl UdpSocket {
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<UdpSocket> {
         let socket = first_that_works(addr, |addr| std::net::UdpSocket::bind(addr))?;
         Ok(Self {
-            source: Source::not_tcp(socket.into()),
+            source: Source::plain(socket.into()),
         })
     }
 

@@ -471,6 +471,17 @@ impl Hub {
         self.io_budget.set(IO_BUDGET);
     }
 
+    /// A greenlet has read a file.
+    #[inline]
+    pub(super) fn count_read(&self, offloaded: bool) {
+        let counters = self.counters();
+        if offloaded {
+            counters.reads_offloaded.increment();
+        } else {
+            counters.reads_inline.increment();
+        }
+    }
+
     /// An operation found its descriptor ready. Answers whether it is somebody else's turn.
     #[inline]
     pub(super) fn spend_io(&self) -> bool {

@@ -11,24 +11,30 @@ pub(crate) mod clock;
 pub(crate) mod dl;
 pub(crate) mod fault;
 pub(crate) mod fd;
+pub(crate) mod file;
+pub(crate) mod file_kind;
 pub(crate) mod heap;
 #[cfg(feature = "stacks")]
 pub(crate) mod held_modules;
 pub(crate) mod membarrier;
 pub(crate) mod memory;
 pub(crate) mod os_thread;
+pub(crate) mod pidfd;
+pub(crate) mod pipe;
 pub(crate) mod poll;
 pub(crate) mod probe;
 pub(crate) mod random;
 pub(crate) mod recursive_mutex;
 pub(crate) mod residence;
 pub(crate) mod signal_action;
+pub(crate) mod signal_mask;
 pub(crate) mod socket;
 pub(crate) mod socket_option;
 pub(crate) mod task;
 pub(crate) mod thread;
 pub(crate) mod thread_key;
 pub(crate) mod thread_state;
+pub(crate) mod transfer;
 pub(crate) mod unix_socket;
 
 // What blocks a thread.
@@ -42,6 +48,13 @@ pub(crate) mod futex;
 mod modelled;
 #[cfg(loom)]
 pub(crate) use modelled::{epoll, event_fd, futex};
+
+// The same for words in statics, which take part in no model.
+#[cfg(not(loom))]
+pub(crate) use futex as static_futex;
+#[cfg(loom)]
+#[path = "futex.rs"]
+pub(crate) mod static_futex;
 
 use std::io;
 

@@ -4,7 +4,6 @@
 #![allow(dead_code, unused_imports)]
 
 pub(crate) mod child;
-pub(crate) mod directory;
 pub(crate) mod flag;
 pub(crate) mod hubs;
 pub(crate) mod parks;
@@ -13,6 +12,7 @@ pub(crate) mod quiet;
 pub(crate) mod recursion;
 pub(crate) mod sockets;
 pub(crate) mod storm;
+pub(crate) mod temp;
 pub(crate) mod watchdog;
 
 pub(crate) use flag::{Barrier, Flag};

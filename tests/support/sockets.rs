@@ -2,6 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::process;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
@@ -100,6 +103,13 @@ pub(crate) fn silent() -> Silent {
         listener,
         _queue: queue,
     }
+}
+
+/// `name`, made into one that no other process uses, nor any other call of this.
+pub(crate) fn unique(name: &str) -> String {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Relaxed);
+    format!("{name}-{}-{number}", process::id())
 }
 
 /// How many descriptors the process may have open.

@@ -11,7 +11,7 @@ pub(super) enum Answer {
     Found(Arc<[SocketAddr]>),
     /// The name is not known, or nobody could be asked.
     Failed(Arc<Failure>),
-    /// The one who was to ask was cancelled before: somebody else may.
+    /// The one who was to ask was cancelled before, or had no more time: somebody else may.
     Abandoned,
 }
 

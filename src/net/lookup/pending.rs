@@ -9,6 +9,11 @@ use crate::reason::WaitReason;
 use crate::sched;
 use crate::waker::{Outcome, WakeList, Waker};
 
+/// The error of a lookup whose deadline has passed.
+pub(super) fn timed_out() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the deadline has passed")
+}
+
 /// Has no answer at first, and one for good then.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
@@ -39,19 +44,13 @@ impl Pending {
         wakes.wake_all();
     }
 
-    /// Waits for the answer; `TimedOut` when `deadline` passes first. `start` is called once the
-    /// caller is sure to wait, on the hub if it is a greenlet; it is dropped if the caller was
-    /// cancelled before.
-    pub(super) fn wait(
-        self: &Arc<Self>,
-        deadline: Option<u64>,
-        start: impl FnOnce(),
-    ) -> io::Result<Answer> {
+    /// Waits for the answer; `TimedOut` when `deadline` passes first.
+    pub(super) fn wait(self: &Arc<Self>, deadline: Option<u64>) -> io::Result<Answer> {
         let number = self.next_number();
+        // The commit may end after the wait.
         let this = self.clone();
         let outcome = sched::park(WaitReason::Blocking, deadline, move |waker| {
             this.arm(number, waker);
-            start();
         });
         if outcome != Outcome::Woken {
             self.disarm(number);
@@ -60,10 +59,7 @@ impl Pending {
             sched::unwind_cancelled();
         }
         // It may have come at the last moment.
-        self.state.lock().answer.clone().ok_or_else(|| {
-            let message = "the deadline has passed";
-            io::Error::new(io::ErrorKind::TimedOut, message)
-        })
+        self.state.lock().answer.clone().ok_or_else(timed_out)
     }
 
     fn next_number(&self) -> u64 {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::answer::Answer;
 use super::cache::Cache;
-use super::pending::Pending;
+use super::pending::{Pending, timed_out};
 use crate::blocking;
 use crate::lock::StaticMutex;
 use crate::sched;
@@ -76,7 +76,7 @@ impl Resolver {
             state.join_or_begin(host)
         };
         if !begun {
-            return pending.wait(deadline, || {});
+            return pending.wait(deadline);
         }
         let lookup = Lookup {
             resolver: self,
@@ -88,9 +88,11 @@ impl Resolver {
             // A plain thread that has the time asks for itself.
             return Ok(lookup.run());
         }
-        pending.wait(deadline, move || {
-            blocking::start(Box::new(move || drop(lookup.run())));
-        })
+        // The pool may be so busy that there is no place.
+        if !blocking::start(deadline, Box::new(move || drop(lookup.run()))) {
+            return Err(timed_out());
+        }
+        pending.wait(deadline)
     }
 }
 
@@ -115,7 +117,7 @@ impl State {
 }
 
 /// A lookup that was begun, and ends when this is dropped: also if nobody ever asks, because who was
-/// to do so was cancelled.
+/// to do so was cancelled, or had no more time.
 struct Lookup {
     resolver: &'static Resolver,
     host: String,

@@ -91,7 +91,7 @@ impl UnixDatagram {
 
     fn fresh(socket: net::UnixDatagram) -> Self {
         Self {
-            source: Source::not_tcp(socket.into()),
+            source: Source::plain(socket.into()),
         }
     }
 

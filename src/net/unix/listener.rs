@@ -76,7 +76,7 @@ impl UnixListener {
 
     fn fresh(listener: net::UnixListener) -> Self {
         Self {
-            source: Source::not_tcp(listener.into()),
+            source: Source::plain(listener.into()),
         }
     }
 
@@ -98,7 +98,7 @@ impl UnixListener {
                 self.source.prepare_accept()?;
                 unix_socket::accept(fd)
             })?;
-        Ok((UnixStream::new(Source::not_tcp(fd)), peer))
+        Ok((UnixStream::new(Source::plain(fd)), peer))
     }
 
     /// Another handle to the same socket. Both accept from one queue of connections, and share the

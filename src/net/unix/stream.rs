@@ -77,7 +77,7 @@ impl UnixStream {
     ///
     /// Those of [`connect`](Self::connect).
     pub fn connect_addr(socket_addr: &SocketAddr) -> io::Result<UnixStream> {
-        let source = Source::not_tcp(unix_socket::stream()?);
+        let source = Source::plain(unix_socket::stream()?);
         source.retry_after_pauses(Interest::Write, WaitReason::Connect, |fd| {
             unix_socket::connect(fd, socket_addr)
         })?;
@@ -92,7 +92,7 @@ impl UnixStream {
     /// When the process has too many descriptors open.
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
         let (near, far) = net::UnixStream::pair()?;
-        let fresh = |stream: net::UnixStream| Self::new(Source::not_tcp(stream.into()));
+        let fresh = |stream: net::UnixStream| Self::new(Source::plain(stream.into()));
         Ok((fresh(near), fresh(far)))
     }
 
