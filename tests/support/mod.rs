@@ -5,7 +5,6 @@
 
 pub(crate) mod child;
 pub(crate) mod crowd;
-pub(crate) mod directory;
 pub(crate) mod flag;
 pub(crate) mod hubs;
 pub(crate) mod parks;
