@@ -29,10 +29,12 @@ pub(crate) enum WaitReason {
     Child,
     /// A signal to come.
     Signal,
+    /// The lock of a standard stream.
+    Stream,
 }
 
 impl WaitReason {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Park,
         Self::Sleep,
         Self::Join,
@@ -43,6 +45,7 @@ impl WaitReason {
         Self::Blocking,
         Self::Child,
         Self::Signal,
+        Self::Stream,
     ];
 
     /// A wait of this kind on something that has a number.
@@ -93,6 +96,7 @@ impl fmt::Display for Wait {
             WaitReason::Blocking => "for the blocking pool",
             WaitReason::Child => "for the end of the process behind descriptor",
             WaitReason::Signal => "for a signal on descriptor",
+            WaitReason::Stream => "for the lock of a standard stream",
         };
         f.write_str(what)?;
         match self.object {

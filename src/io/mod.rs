@@ -6,13 +6,16 @@
 
 mod channel;
 mod pipe;
+mod stdio;
 
 pub use std::io::{
     BufRead, BufReader, BufWriter, Bytes, Chain, Cursor, Empty, Error, ErrorKind, IntoInnerError,
-    IoSlice, IoSliceMut, IsTerminal, LineWriter, Lines, Read, Repeat, Result, Seek, SeekFrom, Sink,
-    Split, Stderr, StderrLock, Stdin, StdinLock, Stdout, StdoutLock, Take, Write, WriterPanicked,
-    copy, empty, prelude, read_to_string, repeat, sink, stderr, stdin, stdout,
+    IoSlice, IoSliceMut, LineWriter, Lines, Read, Repeat, Result, Seek, SeekFrom, Sink, Split,
+    Take, Write, WriterPanicked, copy, empty, prelude, read_to_string, repeat, sink,
 };
 
 pub(crate) use channel::{Channel, is_a_descriptor};
 pub use pipe::{PipeReader, PipeWriter, pipe};
+pub use stdio::{
+    IsTerminal, Stderr, StderrLock, Stdin, StdinLock, Stdout, StdoutLock, stderr, stdin, stdout,
+};

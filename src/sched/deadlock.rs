@@ -293,7 +293,10 @@ impl WaitingGreenlet {
     /// `None` if it waits for something that comes by itself, or does not wait.
     fn new(waiting: Waiting) -> Option<Self> {
         let wait = waiting.waits?;
-        if !matches!(wait.reason, WaitReason::Park | WaitReason::Join) {
+        if !matches!(
+            wait.reason,
+            WaitReason::Park | WaitReason::Join | WaitReason::Stream
+        ) {
             return None;
         }
         Some(Self {
