@@ -115,7 +115,23 @@ impl Channel {
         })
     }
 
-    /// Waits until a transfer between this and something else may go on. Spurious wake-ups happen.
+    /// Waits until it is ready, or at an end or in error. `WouldBlock` where somebody has asked for that.
+    pub(crate) fn wait(&self, interest: Interest) -> io::Result<()> {
+        let answer = self.retry(interest, |fd| {
+            if sys::poll::poll(fd, interest.poll_events(), Some(Duration::ZERO))? {
+                return Ok(Ok(()));
+            }
+            let would_block = io::Error::from_raw_os_error(libc::EAGAIN);
+            if waits(fd) {
+                Err(would_block)
+            } else {
+                Ok(Err(would_block))
+            }
+        });
+        answer?
+    }
+
+    /// Runs `op`, which must not wait, until it answers something else than `WouldBlock`.
     pub(crate) fn retry<T>(
         &self,
         interest: Interest,

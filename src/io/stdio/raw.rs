@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::blocking;
 use crate::interest::Interest;
-use crate::io::Channel;
+use crate::io::channel::Channel;
 use crate::sched;
 use crate::sys::transfer::{self, Waiting};
 use crate::sys::{self, fd};
