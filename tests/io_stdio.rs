@@ -3,12 +3,12 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::io::{self as std_io, Read as _, Write as _};
+use std::io as std_io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use greenlet::io::{self, BufRead, IsTerminal, Read, Write};
+use greenlet::io::{self, IsTerminal, Read, Write};
 
 mod support;
 

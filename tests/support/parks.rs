@@ -6,26 +6,28 @@ use super::hubs::{runtime, watched};
 
 /// Runs `wait` in a greenlet of a runtime with one hub, and `end` in another one once the first
 /// has parked and others have run meanwhile.
-pub(crate) fn parks<T: Send + 'static>(
-    wait: impl FnOnce() -> T + Send + 'static,
-    end: impl FnOnce() + Send,
-) -> T {
+pub(crate) fn parks<T: Send>(wait: impl FnOnce() -> T + Send, end: impl FnOnce() + Send) -> T {
     let _watchdog = watched();
     let runtime = runtime(1);
+    let mut result = None;
     let before = runtime.stats().parks;
+    // SAFETY of the borrows: `run` waits, and both greenlets are joined inside.
     runtime.run(|| {
-        let waiting = greenlet::spawn(wait);
-        // Others run while it waits, on the only hub.
-        for _ in 0..1000 {
-            greenlet::yield_now();
-        }
-        greenlet::sleep(Duration::from_millis(5));
-        assert!(!waiting.is_finished(), "there was nothing to wait for");
-        // The sleep above is one of them.
-        assert!(runtime.stats().parks - before >= 2, "it did not park");
-        end();
-        waiting.join().expect("no panic")
-    })
+        greenlet::thread::scope(|scope| {
+            let waiting = scope.spawn(wait);
+            // Others run while it waits, on the only hub.
+            for _ in 0..1000 {
+                greenlet::yield_now();
+            }
+            greenlet::sleep(Duration::from_millis(5));
+            assert!(!waiting.is_finished(), "there was nothing to wait for");
+            // The sleep above is one of them.
+            assert!(runtime.stats().parks - before >= 2, "it did not park");
+            end();
+            result = Some(waiting.join().expect("no panic"));
+        });
+    });
+    result.expect("it was joined")
 }
 
 /// Runs `f` in a greenlet; it must not park.
