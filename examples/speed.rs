@@ -177,7 +177,7 @@ fn park_many(count: usize) -> (Arc<AtomicUsize>, Vec<JoinHandle<()>>) {
 
 fn end(greenlets: Vec<JoinHandle<()>>) {
     for greenlet in greenlets {
-        greenlet.greenlet().unpark();
+        greenlet.thread().unpark();
         greenlet.join().expect("parking does not panic");
     }
 }

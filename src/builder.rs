@@ -37,7 +37,7 @@ impl Builder {
         Self::default()
     }
 
-    /// Names the greenlet, for messages and reports. `std::thread::current().name()` stays `None`,
+    /// Names the greenlet, for messages and reports. The name must not contain null bytes. `std::thread::current().name()` stays `None`,
     /// because only std can set that; ask [`current`](crate::current).
     pub fn name(mut self, name: String) -> Self {
         self.name = Some(name);
@@ -98,6 +98,9 @@ impl Builder {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let name = self.name.map(String::into_boxed_str);
+        if name.as_ref().is_some_and(|name| name.contains('\0')) {
+            panic!("thread name may not contain interior null bytes");
+        }
         Ok(SpawnOptions {
             name,
             hub: self.hub,

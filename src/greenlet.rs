@@ -20,6 +20,10 @@ impl Greenlet {
         unsafe { &*std::ptr::from_ref(cell).cast() }
     }
 
+    pub(crate) fn cell(&self) -> &CellRef {
+        &self.0
+    }
+
     /// Its number.
     pub fn id(&self) -> Id {
         self.0.id()

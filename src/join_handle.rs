@@ -82,8 +82,8 @@ impl<T> JoinHandle<T> {
         self.spawned.cell().name()
     }
 
-    /// A handle to the greenlet; std's `JoinHandle::thread`.
-    pub fn greenlet(&self) -> &Greenlet {
+    /// A handle to the greenlet.
+    pub fn thread(&self) -> &Greenlet {
         Greenlet::from_ref(self.spawned.cell())
     }
 }
@@ -91,7 +91,7 @@ impl<T> JoinHandle<T> {
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("JoinHandle")
-            .field("greenlet", self.greenlet())
+            .field("thread", self.thread())
             .finish_non_exhaustive()
     }
 }

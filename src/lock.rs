@@ -14,7 +14,7 @@ use crate::atomic::{self, MutexGuard};
 pub(crate) struct Mutex<T>(atomic::Mutex<T>);
 
 impl<T> Mutex<T> {
-    pub(crate) fn new(value: T) -> Self {
+    pub(crate) const fn new(value: T) -> Self {
         Self(atomic::Mutex::new(value))
     }
 
@@ -40,6 +40,15 @@ pub(crate) struct StaticMutex<T>(sync::Mutex<T>);
 impl<T> StaticMutex<T> {
     pub(crate) const fn new(value: T) -> Self {
         Self(sync::Mutex::new(value))
+    }
+
+    #[inline]
+    pub(crate) fn try_lock(&self) -> Option<sync::MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     #[inline]

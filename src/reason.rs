@@ -1,6 +1,7 @@
 //! What a greenlet is parked for.
 
 use std::fmt;
+use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
@@ -25,6 +26,26 @@ pub(crate) enum WaitReason {
     Connect,
     /// A job on the blocking pool.
     Blocking,
+    /// A lock on the file behind a descriptor, or the turn to do something with it.
+    FileLock,
+    /// The greenlets of a `thread::scope` to end.
+    Scope,
+    /// A mutex. The object, from here to `Receive`, is the address of what is waited for.
+    Mutex,
+    /// A reader-writer lock, to read.
+    Read,
+    /// A reader-writer lock, to write.
+    Write,
+    /// A condition variable.
+    Condvar,
+    /// Somebody else's initialisation of a `Once`, `OnceLock` or `LazyLock`.
+    Once,
+    /// The others at a barrier.
+    Barrier,
+    /// Room in a channel.
+    Send,
+    /// A message from a channel.
+    Receive,
     /// A child process to end.
     Child,
     /// A signal to come.
@@ -34,7 +55,7 @@ pub(crate) enum WaitReason {
 }
 
 impl WaitReason {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 21] = [
         Self::Park,
         Self::Sleep,
         Self::Join,
@@ -43,10 +64,63 @@ impl WaitReason {
         Self::Accept,
         Self::Connect,
         Self::Blocking,
+        Self::FileLock,
+        Self::Scope,
+        Self::Mutex,
+        Self::Read,
+        Self::Write,
+        Self::Condvar,
+        Self::Once,
+        Self::Barrier,
+        Self::Send,
+        Self::Receive,
         Self::Child,
         Self::Signal,
         Self::Stream,
     ];
+
+    /// Whether only a greenlet or a thread ends such a wait: neither a clock, nor the kernel, nor a
+    /// job on the blocking pool.
+    pub(crate) fn is_for_others(self) -> bool {
+        match self {
+            Self::Sleep
+            | Self::IoRead
+            | Self::IoWrite
+            | Self::Accept
+            | Self::Connect
+            | Self::Blocking
+            | Self::FileLock
+            | Self::Child
+            | Self::Signal => false,
+            Self::Park
+            | Self::Join
+            | Self::Scope
+            | Self::Mutex
+            | Self::Read
+            | Self::Write
+            | Self::Condvar
+            | Self::Once
+            | Self::Barrier
+            | Self::Send
+            | Self::Receive
+            | Self::Stream => true,
+        }
+    }
+
+    /// Whether the object is an address.
+    fn is_on_address(self) -> bool {
+        matches!(
+            self,
+            Self::Mutex
+                | Self::Read
+                | Self::Write
+                | Self::Condvar
+                | Self::Once
+                | Self::Barrier
+                | Self::Send
+                | Self::Receive
+        )
+    }
 
     /// A wait of this kind on something that has a number.
     #[inline]
@@ -55,6 +129,13 @@ impl WaitReason {
             reason: self,
             object,
         }
+    }
+
+    /// A wait of this kind on something that is told by its address.
+    #[inline]
+    pub(crate) fn at<T>(self, object: &T) -> Wait {
+        debug_assert!(self.is_on_address());
+        self.on(ptr::from_ref(object).addr() as u64)
     }
 }
 
@@ -70,9 +151,9 @@ pub(crate) struct Wait {
 const NO_OBJECT: u64 = u64::MAX;
 
 impl Wait {
-    /// The number of what is waited for, if it has one.
-    pub(crate) fn object(self) -> Option<u64> {
-        (self.object != NO_OBJECT).then_some(self.object)
+    /// The number of the greenlet whose end is waited for, if it is that.
+    pub(crate) fn greenlet(self) -> Option<u64> {
+        (self.reason == WaitReason::Join && self.object != NO_OBJECT).then_some(self.object)
     }
 }
 
@@ -94,6 +175,16 @@ impl fmt::Display for Wait {
             WaitReason::Accept => "for a connection on descriptor",
             WaitReason::Connect => "to be connected by descriptor",
             WaitReason::Blocking => "for the blocking pool",
+            WaitReason::FileLock => "for the lock of the file of descriptor",
+            WaitReason::Scope => "for the greenlets of its scope",
+            WaitReason::Mutex => "for the Mutex at",
+            WaitReason::Read => "to read the RwLock at",
+            WaitReason::Write => "to write the RwLock at",
+            WaitReason::Condvar => "for a notification of the Condvar at",
+            WaitReason::Once => "for the initialisation of the Once at",
+            WaitReason::Barrier => "for others at the Barrier at",
+            WaitReason::Send => "for room in the channel at",
+            WaitReason::Receive => "for a message from the channel at",
             WaitReason::Child => "for the end of the process behind descriptor",
             WaitReason::Signal => "for a signal on descriptor",
             WaitReason::Stream => "for the lock of a standard stream",
@@ -101,6 +192,7 @@ impl fmt::Display for Wait {
         f.write_str(what)?;
         match self.object {
             NO_OBJECT => Ok(()),
+            object if self.reason.is_on_address() => write!(f, " {object:#x}"),
             object => write!(f, " {object}"),
         }
     }
@@ -195,5 +287,7 @@ mod tests {
         assert_eq!(Wait::from(WaitReason::Park).to_string(), "to be unparked");
         let join = WaitReason::Join.on(12).to_string();
         assert_eq!(join, "for the end of greenlet 12");
+        let mutex = WaitReason::Mutex.on(0x7f00_1000).to_string();
+        assert_eq!(mutex, "for the Mutex at 0x7f001000");
     }
 }

@@ -215,6 +215,8 @@ pub struct RuntimeBuilder {
     share_thread_locals: bool,
     blocked_after: Option<Duration>,
     on_blocked: Option<OnBlocked>,
+    blocking_threads: Option<usize>,
+    blocking_queue: Option<usize>,
     ctrl_c: Option<bool>,
 }
 
@@ -289,6 +291,35 @@ impl RuntimeBuilder {
         self
     }
 
+    /// How many threads the blocking pool may have, see [`blocking`](crate::blocking). Otherwise
+    /// `GREENLET_BLOCKING_THREADS` says so, or else it is 512.
+    ///
+    /// The pool is the process's, so this holds for every runtime, from this [`build`](Self::build) to
+    /// the next one that says something else. Threads that are too many then end when they find nothing
+    /// to do.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    pub fn blocking_threads(mut self, threads: usize) -> Self {
+        assert!(threads > 0, "the blocking pool needs at least one thread");
+        self.blocking_threads = Some(threads);
+        self
+    }
+
+    /// How many jobs may wait for a thread of the blocking pool before greenlets wait for a place in
+    /// the queue, see [`blocking`](crate::blocking). Otherwise `GREENLET_BLOCKING_QUEUE` says so, or
+    /// else it is 8,192. It holds for the process, as [`blocking_threads`](Self::blocking_threads) does.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    pub fn blocking_queue(mut self, jobs: usize) -> Self {
+        assert!(jobs > 0, "the queue of the blocking pool needs a place");
+        self.blocking_queue = Some(jobs);
+        self
+    }
+
     /// Whether Ctrl-C (SIGINT) ends [`run`](Runtime::run): yes, unless this says otherwise.
     ///
     /// Then, while it runs, the signal cancels its greenlet, as a drop of the runtime would: the present
@@ -313,12 +344,15 @@ impl RuntimeBuilder {
     ///
     /// - `Hubs`: a number of hubs out of range, or `GREENLET_HUBS` is no number.
     /// - `StackSize`: less than 16 KiB, or more than there is address space.
-    /// - `Environment`: `GREENLET_STACK_SIZE` is no number.
+    /// - `Environment`: `GREENLET_STACK_SIZE` is no number, or `GREENLET_BLOCKING_THREADS` or
+    ///   `GREENLET_BLOCKING_QUEUE` is none above zero.
     /// - `ThreadLocals`: greenlets cannot have thread-locals of their own here; it says why.
     /// - `Io`: the system refuses threads, descriptors or memory.
     pub fn build(self) -> Result<Runtime, BuildError> {
         let hubs = self.chosen_hubs()?;
         let size = self.chosen_stack_size()?;
+        let blocking_threads = limit(self.blocking_threads, "GREENLET_BLOCKING_THREADS")?;
+        let blocking_queue = limit(self.blocking_queue, "GREENLET_BLOCKING_QUEUE")?;
         let support = if self.share_thread_locals {
             None
         } else {
@@ -329,10 +363,14 @@ impl RuntimeBuilder {
             .and_then(|size| sched::slot_size(size, support))
             .ok_or(BuildError::StackSize(size))?;
         panic_message::install();
+        blocking::set_limits(blocking_threads, blocking_queue);
         let monitor = MonitorOptions {
             blocked_after: self.blocked_after.unwrap_or(BLOCKED_AFTER),
             on_blocked: self.on_blocked.unwrap_or(OnBlocked::Print),
-            blocking_counts: blocking::counts,
+            blocking_counts: || {
+                let pool = blocking::counts();
+                (pool.threads, pool.idle, pool.queued)
+            },
         };
         // Not on a greenlet: OS threads are to be started by OS threads.
         let (shared, workers) =
@@ -369,6 +407,17 @@ impl RuntimeBuilder {
                 .map_err(|_| BuildError::Environment { name, value: text }),
             (None, None) => Ok(stack::DEFAULT_SIZE),
         }
+    }
+}
+
+/// A limit that was chosen, or else what the variable says.
+fn limit(chosen: Option<usize>, name: &'static str) -> Result<Option<usize>, BuildError> {
+    let (None, Some(text)) = (chosen, variable(name)) else {
+        return Ok(chosen);
+    };
+    match text.trim().parse() {
+        Ok(limit) if limit > 0 => Ok(Some(limit)),
+        _ => Err(BuildError::Environment { name, value: text }),
     }
 }
 
@@ -491,11 +540,15 @@ pub fn stack_usage() -> Option<Vec<StackUsage>> {
 }
 
 fn stats_of(shared: &Shared) -> Stats {
-    let (threads, idle, queued) = blocking::counts();
+    let pool = blocking::counts();
     let mut stats = shared.stats();
-    stats.blocking_threads = threads as u64;
-    stats.blocking_idle = idle as u64;
-    stats.blocking_queued = queued as u64;
+    stats.blocking_threads = pool.threads as u64;
+    stats.blocking_idle = pool.idle as u64;
+    stats.blocking_queued = pool.queued as u64;
+    stats.blocking_waiting = pool.waiting as u64;
+    stats.blocking_jobs = pool.begun;
+    stats.blocking_threads_max = pool.limits.threads as u64;
+    stats.blocking_queue_max = pool.limits.queue as u64;
     stats
 }
 

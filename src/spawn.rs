@@ -23,15 +23,41 @@ impl Builder {
     /// # Panics
     ///
     /// If the default runtime is needed and cannot be built, with the reason. In a process that was
-    /// forked on a greenlet: the hubs are its parent's.
+    /// forked on a greenlet: the hubs are its parent's. If the name contains a null byte, as in std.
     #[track_caller]
     pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        // SAFETY: 'static.
+        unsafe { self.spawn_unchecked(f) }
+    }
+
+    /// [`spawn`](Self::spawn) of a closure that may borrow.
+    ///
+    /// Follows [`std::thread::Builder::spawn_unchecked`].
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn`](Self::spawn).
+    ///
+    /// # Safety
+    ///
+    /// What the closure and its result borrow must stay until the greenlet has ended, by itself or
+    /// because its runtime was dropped, and the result was taken or dropped.
+    #[track_caller]
+    pub unsafe fn spawn_unchecked<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
         let site = Location::caller();
-        // SAFETY: Send and 'static.
+        // SAFETY: Send; and what it borrows stays (caller).
         runtime::with_current(|shared| unsafe { self.spawn_in(shared, site, false, f) })
     }
 }

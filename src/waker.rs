@@ -345,8 +345,21 @@ impl Waker {
         self.end_park(Outcome::Deadline);
     }
 
+    /// Ends the park as [`wake`](Self::wake) does, but leaves it to the caller when its owner goes
+    /// on: under the lock of a queue it is decided who gets something, and after it they are woken.
+    /// `None`: the park was over, and its owner was given nothing.
+    #[inline]
+    pub(crate) fn claim(self) -> Option<Claim> {
+        self.end_unscheduled(Outcome::Woken)
+    }
+
     #[inline]
     fn end_park(self, outcome: Outcome) {
+        drop(self.end_unscheduled(outcome));
+    }
+
+    #[inline]
+    fn end_unscheduled(self, outcome: Outcome) -> Option<Claim> {
         // Whether it goes with the park or by `release`, the reference is given up here.
         let Self {
             cell, generation, ..
@@ -354,18 +367,46 @@ impl Waker {
         // SAFETY: `cell` is alive: this waker owned a reference, which was not given up yet.
         unsafe {
             if cell.as_ref().end_park(generation, outcome, true) {
-                // Its park was ended right here, and whoever is parked keeps itself alive until
-                // it is scheduled.
-                (cell.as_ref().table.schedule)(cell);
-            } else {
-                Header::release(cell);
+                return Some(Claim(cell));
             }
+            Header::release(cell);
         }
+        None
     }
 
     /// Whether both end the same park.
     pub(crate) fn is_for(&self, cell: NonNull<Header>, generation: u32) -> bool {
         self.cell == cell && self.generation == generation
+    }
+}
+
+/// A park that was ended, and whose owner does not run yet: it goes on when this is dropped.
+#[must_use = "its owner goes on when this is dropped"]
+pub(crate) struct Claim(NonNull<Header>);
+
+// SAFETY: as for `Waker`.
+unsafe impl Send for Claim {}
+
+impl Claim {
+    /// Lets the owner go on.
+    #[inline]
+    pub(crate) fn schedule(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Claim {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: its park was ended for this claim, and whoever is parked keeps itself alive until
+        // it is scheduled, which happens here and once.
+        unsafe { (self.0.as_ref().table.schedule)(self.0) };
+    }
+}
+
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Claim").field(&self.0).finish()
     }
 }
 

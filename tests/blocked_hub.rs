@@ -257,7 +257,7 @@ fn slowest_beside_a_blocked_hub() -> Duration {
                 greenlet::sleep(Duration::from_millis(5));
                 let queued: Vec<_> = (0..10).map(|_| greenlet::spawn(finish.clone())).collect();
                 *blocked_at.lock().unwrap() = Some(Instant::now());
-                parked.greenlet().unpark();
+                parked.thread().unpark();
                 near.write_all(&[1]).unwrap();
                 let start = Instant::now();
                 while done.load(SeqCst) < 22 {

@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         threads_that_wait_in_this_crate_wake_nobody: passes,
         timers_descriptors_and_blocking_jobs_are_no_deadlock: passes,
         a_signal_handler_may_wake_somebody: passes,
+        a_deadlock_within_a_scope_ends_the_scope: passes,
     ];
     if let Ok(name) = env::var(CHILD) {
         let test = tests.iter().find(|test| test.name == name);
@@ -147,7 +148,7 @@ fn a_runtime_goes_on_after_a_deadlock() {
         assert_eq!(runtime.run(|| 7), 7);
     }
     assert!(!left.is_finished());
-    left.greenlet().unpark();
+    left.thread().unpark();
     left.join().unwrap();
 }
 
@@ -250,7 +251,7 @@ fn a_signal_handler_may_wake_somebody() {
     unsafe { libc::signal(libc::SIGUSR1, handle as *const () as usize) };
     let runtime = runtime(1);
     let parked = runtime.spawn(greenlet::park);
-    let parked_too = parked.greenlet().clone();
+    let parked_too = parked.thread().clone();
     runtime.run(move || {
         let me = greenlet::current();
         // A thread that is gone before a second look would be a deadlock, were it not for the
@@ -263,4 +264,31 @@ fn a_signal_handler_may_wake_somebody() {
         greenlet::park();
     });
     parked.join().unwrap();
+}
+
+fn a_deadlock_within_a_scope_ends_the_scope() {
+    let runtime = runtime(2);
+    let unwound = AtomicUsize::new(0);
+    struct Unwinds<'a>(&'a AtomicUsize);
+    impl Drop for Unwinds<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+    let deadlock = deadlock(runtime.try_run(|| {
+        greenlet::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    let _unwinds = Unwinds(&unwound);
+                    loop {
+                        greenlet::park();
+                    }
+                });
+            }
+        });
+    }));
+    assert_eq!(deadlock.greenlets.len(), 4);
+    let main = &deadlock.greenlets[0];
+    assert_eq!(main.waits, "for the greenlets of its scope");
+    assert_eq!(unwound.load(SeqCst), 3, "before try_run returns");
 }

@@ -101,8 +101,8 @@ fn a_handle_has_the_greenlets_own_id_and_name() {
         };
         let named = Builder::new().name("bee".into()).spawn(me).unwrap();
         assert_eq!(named.name(), Some("bee"));
-        assert_eq!(named.greenlet().name(), Some("bee"));
-        assert_eq!(named.greenlet().id(), named.id());
+        assert_eq!(named.thread().name(), Some("bee"));
+        assert_eq!(named.thread().id(), named.id());
         let id = named.id();
         assert_eq!(named.join().unwrap(), (id, Some("bee".into())));
 
@@ -175,7 +175,7 @@ fn a_handle_outlives_its_runtime() {
         let release = release.clone();
         move || release.wait()
     });
-    let greenlet = waiting.greenlet().clone();
+    let greenlet = waiting.thread().clone();
     drop(runtime);
     assert_eq!(done.join().unwrap(), 1);
     assert!(waiting.is_finished());

@@ -82,7 +82,7 @@ fn ten_thousand_greenlets_have_the_arenas_and_caches_of_their_workers() {
                 .collect();
             let rounds = |count: usize| {
                 for round in 1..=count {
-                    greenlets.iter().for_each(|one| one.greenlet().unpark());
+                    greenlets.iter().for_each(|one| one.thread().unpark());
                     wait_until("all have allocated", || {
                         allocated.load(Relaxed) >= round * COUNT
                             && runtime.stats().parks >= ((round + 1) * COUNT) as u64
@@ -101,7 +101,7 @@ fn ten_thousand_greenlets_have_the_arenas_and_caches_of_their_workers() {
             let (arenas, limit) = (arenas(), 1 + threads());
             assert!(arenas <= limit, "{arenas} arenas on {hubs} hubs");
 
-            greenlets.iter().for_each(|one| one.greenlet().unpark());
+            greenlets.iter().for_each(|one| one.thread().unpark());
             greenlets.into_iter().for_each(|one| one.join().unwrap());
         }
     });

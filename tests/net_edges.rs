@@ -502,7 +502,7 @@ fn greenlets_and_plain_threads_on_one_stream_read_each_byte_once() {
 /// Whether the greenlet is parked for this reason: its descriptor is known to the reactor, and
 /// its time-out has begun.
 fn waits_for<T>(reason: &str, greenlet: &greenlet::JoinHandle<T>) -> bool {
-    format!("{:?}", greenlet.greenlet()).contains(reason)
+    format!("{:?}", greenlet.thread()).contains(reason)
 }
 
 #[test]

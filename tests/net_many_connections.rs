@@ -123,7 +123,7 @@ fn round(connections: usize, listener: TcpListener) {
     assert!(greenlet::stats().unwrap().greenlets as usize >= 2 * connections);
     gate.open.store(true, Release);
     for client in &clients {
-        client.greenlet().unpark();
+        client.thread().unpark();
     }
     for client in clients {
         client.join().unwrap();

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use greenlet::net::{
     IpAddr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener, TcpStream, ToSocketAddrs,
 };
+use greenlet::os::linux::net::TcpStreamExt;
 use support::sockets::{
     alone, closed_addr, everywhere, has_status_flag, open_descriptors, sleep, spawn, wait_until,
 };

@@ -116,7 +116,7 @@ fn an_unpark_before_the_start_counts() {
     let _watchdog = watched();
     runtime(1).run(|| {
         let parking = greenlet::spawn(greenlet::park);
-        parking.greenlet().unpark();
+        parking.thread().unpark();
         parking.join().unwrap();
     });
 }
@@ -127,7 +127,7 @@ fn an_unpark_after_the_end_does_nothing() {
         let handles: Vec<_> = (0..100)
             .map(|_| {
                 let ended = greenlet::spawn(|| ());
-                let handle = ended.greenlet().clone();
+                let handle = ended.thread().clone();
                 ended.join().unwrap();
                 handle.unpark();
                 handle
@@ -250,7 +250,7 @@ fn no_wake_is_lost_between_many_wakers() {
             .map(|n| {
                 let targets: Vec<_> = parking
                     .iter()
-                    .map(|(count, greenlet)| (count.clone(), greenlet.greenlet().clone()))
+                    .map(|(count, greenlet)| (count.clone(), greenlet.thread().clone()))
                     .collect();
                 let wake = move || {
                     for (count, greenlet) in targets {
@@ -294,7 +294,7 @@ fn a_wake_and_a_time_out_may_meet() {
                 })
             })
             .collect();
-        let handles: Vec<_> = parking.iter().map(|p| p.greenlet().clone()).collect();
+        let handles: Vec<_> = parking.iter().map(|p| p.thread().clone()).collect();
         let waking = thread::spawn(move || {
             for _ in 0..2000 {
                 handles.iter().for_each(greenlet::Greenlet::unpark);

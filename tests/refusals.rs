@@ -201,7 +201,7 @@ fn without_any_mapping_the_kernels_refusal_is_passed_on() {
             explains(&error, "Cannot allocate memory");
             explains(&error, "vm.max_map_count");
             for greenlet in waiters {
-                greenlet.greenlet().unpark();
+                greenlet.thread().unpark();
                 greenlet.join().unwrap();
             }
         });

@@ -76,7 +76,7 @@ fn a_greenlet_may_be_cancelled_at_any_moment_of_its_park() {
                     assert_eq!(words, [n; 64]);
                 }
             });
-            ring.lock().unwrap().push(started.greenlet().clone());
+            ring.lock().unwrap().push(started.thread().clone());
         }
         thread::sleep(Duration::from_millis(1));
         drop(runtime);

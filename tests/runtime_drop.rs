@@ -389,7 +389,7 @@ fn a_runtime_ends_while_others_wake_its_greenlets() {
         for _ in 0..30 {
             let runtime = runtime(hubs);
             let parked: Vec<_> = (0..8).map(|_| started(&runtime, park_for_ever)).collect();
-            let handles: Vec<_> = parked.iter().map(|p| p.greenlet().clone()).collect();
+            let handles: Vec<_> = parked.iter().map(|p| p.thread().clone()).collect();
             let over = AtomicBool::new(false);
             thread::scope(|scope| {
                 for _ in 0..2 {
@@ -501,7 +501,7 @@ fn a_runtime_ends_while_greenlets_park_on_other_hubs_than_they_started_on() {
                 })
             })
             .collect();
-        let handles: Vec<_> = parking.iter().map(|p| p.greenlet().clone()).collect();
+        let handles: Vec<_> = parking.iter().map(|p| p.thread().clone()).collect();
         thread::scope(|scope| {
             scope.spawn(|| {
                 while !over.load(SeqCst) {

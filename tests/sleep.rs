@@ -142,7 +142,7 @@ fn an_unpark_does_not_cut_a_sleep_short() {
             greenlet::park();
         });
         started.wait();
-        sleeping.greenlet().unpark();
+        sleeping.thread().unpark();
         sleeping.join().unwrap();
     });
 }

@@ -300,8 +300,8 @@ fn a_spawn_remembers_where_it_was_called() {
             (line!(), unsafe { greenlet::spawn_local(|| ()) }),
         ];
         for (line, greenlet) in spawned {
-            assert_eq!(greenlet.greenlet().spawned_at().file(), file!());
-            assert_eq!(greenlet.greenlet().spawned_at().line(), line);
+            assert_eq!(greenlet.thread().spawned_at().file(), file!());
+            assert_eq!(greenlet.thread().spawned_at().line(), line);
             greenlet.join().unwrap();
         }
     });

@@ -313,7 +313,7 @@ fn an_idle_greenlet_takes_no_more_than_it_should() {
             };
             assert!(each <= limit, "{each} bytes for each");
             for greenlet in idle {
-                greenlet.greenlet().unpark();
+                greenlet.thread().unpark();
                 greenlet.join().unwrap();
             }
         });

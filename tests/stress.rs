@@ -155,7 +155,7 @@ fn parks_end_by_wakes_deadlines_and_cancellation() {
                 })
             })
             .collect();
-        let wakers: Vec<Greenlet> = waiting.iter().map(|one| one.greenlet().clone()).collect();
+        let wakers: Vec<Greenlet> = waiting.iter().map(|one| one.thread().clone()).collect();
         let waker = thread::spawn(move || wakers.iter().for_each(Greenlet::unpark));
         thread::sleep(random.pause());
         drop(runtime);

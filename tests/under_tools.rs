@@ -51,7 +51,7 @@ fn parks_end_by_tokens_and_time() {
                 })
             })
             .collect();
-        parked.iter().for_each(|one| one.greenlet().unpark());
+        parked.iter().for_each(|one| one.thread().unpark());
         parked.into_iter().for_each(|one| one.join().unwrap());
     });
 }

@@ -111,9 +111,9 @@ fn two_that_wake_each_other_keep_out_nobody() {
         PARTNERS
             .lock()
             .unwrap()
-            .extend(pair.iter().map(|one| one.greenlet().clone()));
+            .extend(pair.iter().map(|one| one.thread().clone()));
         // The first one pops the second.
-        pair.iter().for_each(|one| one.greenlet().unpark());
+        pair.iter().for_each(|one| one.thread().unpark());
         (0..100).for_each(|_| yield_now());
         over.store(true, SeqCst);
         pair.into_iter().for_each(|one| one.join().unwrap());

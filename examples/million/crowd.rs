@@ -67,7 +67,7 @@ impl<'a> Crowd<'a> {
         self.start_bar("waking", self.greenlets.len());
         for batch in self.greenlets.chunks(BATCH) {
             for greenlet in batch {
-                greenlet.greenlet().unpark();
+                greenlet.thread().unpark();
             }
             greenlet::yield_now();
             self.bar.inc(batch.len() as u64);
@@ -82,7 +82,7 @@ impl<'a> Crowd<'a> {
             let rest = self.greenlets.len().saturating_sub(BATCH);
             let batch = self.greenlets.split_off(rest);
             for greenlet in &batch {
-                greenlet.greenlet().unpark();
+                greenlet.thread().unpark();
             }
             self.bar.inc(batch.len() as u64);
             for greenlet in batch {

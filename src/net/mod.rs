@@ -1,4 +1,4 @@
-//! TCP for greenlets: [`std::net`]'s names, meanings and errors.
+//! TCP and UDP for greenlets: [`std::net`]'s names, meanings and errors.
 //!
 //! `use greenlet::net` in the place of `use std::net` is all that a program has to change. A
 //! call that waits (connecting, accepting, reading, writing, looking up a name) then parks the
@@ -8,10 +8,9 @@
 //!
 //! | std | here |
 //! |---|---|
-//! | [`TcpStream`], [`TcpListener`], [`Incoming`] | the same, made green |
+//! | [`TcpStream`], [`TcpListener`], [`Incoming`], [`UdpSocket`] | the same, made green |
 //! | [`ToSocketAddrs`] | the same types; names are looked up on a thread of the blocking pool |
 //! | addresses, [`Shutdown`], [`AddrParseError`] | std's own |
-//! | `UdpSocket` | not yet |
 //!
 //! # Differences
 //!
@@ -27,11 +26,18 @@
 //! - Closing a stream that lingers ([`TcpStream::set_linger`]) waits in the kernel, and keeps
 //!   the hub waiting, too.
 
+mod datagram_io;
 mod incoming;
 mod listener_shutdown;
 mod resolve;
+mod select;
+mod std_ref;
+mod stream_io;
 mod tcp_listener;
 mod tcp_stream;
+pub(crate) mod tcp_stream_ext;
+mod udp_socket;
+pub(crate) mod unix;
 
 pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
@@ -40,5 +46,7 @@ pub use std::net::{
 pub use incoming::Incoming;
 pub use listener_shutdown::ListenerShutdown;
 pub use resolve::ToSocketAddrs;
+pub use select::{WaitFor, select, wait_readable, wait_writable};
 pub use tcp_listener::TcpListener;
 pub use tcp_stream::TcpStream;
+pub use udp_socket::UdpSocket;

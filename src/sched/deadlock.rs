@@ -14,7 +14,6 @@ use std::thread;
 use std::time::Duration;
 
 use super::cell::{CellRef, Id};
-use super::greenlet_cell::GreenletCell;
 use super::interrupt::Interruptible;
 use super::roll_call::Waiting;
 use super::sampler;
@@ -22,7 +21,6 @@ use super::shared::Shared;
 use super::signals;
 use super::thread_cell;
 use crate::lock::Mutex;
-use crate::reason::WaitReason;
 use crate::sys::task;
 
 /// The first look for a deadlock is repeated after this, and then after twice as long each time.
@@ -178,9 +176,8 @@ impl Entry {
     }
 
     fn cancel(&self) {
-        // SAFETY: a greenlet's, by the promise to `enter`; alive by the reference.
-        let cell = unsafe { self.cell.as_ptr().cast::<GreenletCell>().as_ref() };
-        cell.cancel();
+        // SAFETY: a greenlet's, by the promise to `enter`, whose runtime has not gone meanwhile.
+        unsafe { super::cancel(&self.cell) };
     }
 }
 
@@ -293,10 +290,7 @@ impl WaitingGreenlet {
     /// `None` if it waits for something that comes by itself, or does not wait.
     fn new(waiting: Waiting) -> Option<Self> {
         let wait = waiting.waits?;
-        if !matches!(
-            wait.reason,
-            WaitReason::Park | WaitReason::Join | WaitReason::Stream
-        ) {
+        if !wait.reason.is_for_others() {
             return None;
         }
         Some(Self {
@@ -304,7 +298,7 @@ impl WaitingGreenlet {
             name: waiting.name.map(String::from),
             spawned_at: waiting.spawned_at,
             waits: wait.to_string(),
-            waits_for: wait.object(),
+            waits_for: wait.greenlet(),
             since: waiting.since,
         })
     }

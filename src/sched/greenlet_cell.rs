@@ -189,10 +189,10 @@ impl GreenletCell {
         self.pinned.store(hub_number(hub), Relaxed);
     }
 
-    /// See [`Header::cancel`]. Called on a hub of the greenlet's runtime.
+    /// See [`Header::cancel`]. Called while the greenlet's runtime is there.
     pub(super) fn cancel(&self) {
         let _alive = self.handle();
-        // SAFETY: a hub keeps its runtime alive.
+        // SAFETY: the runtime is alive (caller).
         let committed = || unsafe { (*self.shared).await_commit(self) };
         // SAFETY: a reference was taken above.
         unsafe { Header::cancel(NonNull::from(self).cast(), committed) };

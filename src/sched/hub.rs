@@ -414,6 +414,11 @@ impl Hub {
         self.notify_of(self.queue.push_back(runnable));
     }
 
+    /// Queues a greenlet whose deadline has passed.
+    pub(super) fn push_due(&self, runnable: Runnable) {
+        self.notify_of(self.queue.push_due(runnable));
+    }
+
     /// Queues a greenlet that has yielded. Others need not be told: there is as much to run as before,
     /// unless what runs now instead is where nobody could have stolen it.
     #[inline]
@@ -464,6 +469,17 @@ impl Hub {
     #[inline]
     pub(super) fn grant_io(&self) {
         self.io_budget.set(IO_BUDGET);
+    }
+
+    /// A greenlet has read a file.
+    #[inline]
+    pub(super) fn count_read(&self, offloaded: bool) {
+        let counters = self.counters();
+        if offloaded {
+            counters.reads_offloaded.increment();
+        } else {
+            counters.reads_inline.increment();
+        }
     }
 
     /// An operation found its descriptor ready. Answers whether it is somebody else's turn.

@@ -68,7 +68,9 @@ pub(crate) use deadlock::Main;
 pub(crate) use greenlet_cell::SpawnOptions;
 pub(crate) use interrupt::Interruptible;
 pub(crate) use monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked};
-pub(crate) use park::{on_thread_stack, park, park_shielded, unwind_cancelled, yield_now};
+pub(crate) use park::{
+    on_thread_stack, park, park_shielded, unwind_cancelled, unwind_if_cancelled, yield_now,
+};
 pub(crate) use shared::{Shared, slot_size, support};
 pub(crate) use spawn::{Spawned, spawn};
 pub(crate) use worker::{end, start};
@@ -99,11 +101,30 @@ pub(crate) fn hub_id() -> Option<usize> {
     current::get().hub().map(hub::Hub::index)
 }
 
+/// Every wait of the greenlet that is not shielded answers `Cancelled` from now on, the present one
+/// too; if it has not started, it ends unrun.
+///
+/// # Safety
+///
+/// `cell` is a greenlet's, and its runtime has not gone.
+pub(crate) unsafe fn cancel(cell: &CellRef) {
+    // SAFETY: a greenlet's (caller), so this is its type; alive by the reference.
+    unsafe { cell.as_ptr().cast::<greenlet_cell::GreenletCell>().as_ref() }.cancel();
+}
+
 /// The generation of the calling greenlet's last park, and its header: for taking a waker of that
 /// park back.
 pub(crate) fn last_park() -> Option<(std::ptr::NonNull<crate::waker::Header>, u32)> {
     let header = current::get().greenlet()?.header();
     Some((std::ptr::NonNull::from(header), header.last_generation()))
+}
+
+/// Counts a read of a file by the calling greenlet.
+#[inline]
+pub(crate) fn count_read(offloaded: bool) {
+    if let Some(hub) = current::get().hub() {
+        hub.count_read(offloaded);
+    }
 }
 
 /// An operation has found its descriptor ready; after a number of them in a row others have

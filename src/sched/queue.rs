@@ -17,7 +17,7 @@ const NEXT_STREAK: u32 = 8;
 /// A hub takes so many greenlets at a time from outside.
 const FETCH: usize = 32;
 
-/// What a hub will run: its next slot, its queue, and the greenlets that must stay with it.
+/// What a hub will run: its next slot, those whose time has come, and all others.
 ///
 /// Used by the hub's thread only, by the hub and by the greenlets that run on it.
 pub(super) struct RunQueue {
@@ -26,14 +26,11 @@ pub(super) struct RunQueue {
     next: Arc<NextSlot>,
     /// How often in a row `next` was taken.
     streak: Cell<u32>,
-    /// First in, first out; others steal from it.
-    stealable: Worker<Runnable>,
-    /// First in, first out: greenlets that are pinned to this hub, and all if there is no other.
-    private: RefCell<VecDeque<Runnable>>,
-    /// Whose turn it is, of `stealable` and `private`.
-    private_first: Cell<bool>,
-    /// There is no other hub.
-    alone: bool,
+    ready: Lane,
+    /// Greenlets whose deadline has passed, so that they are not late by a whole queue.
+    due: Lane,
+    /// Whose turn it is, of `due` and `ready`.
+    due_first: Cell<bool>,
 }
 
 /// Whether there is something new that other hubs could steal.
@@ -49,28 +46,25 @@ impl RunQueue {
         Self {
             next: Arc::default(),
             streak: Cell::new(0),
-            stealable: Worker::new_fifo(),
-            private: RefCell::default(),
-            private_first: Cell::new(false),
-            alone,
+            ready: Lane::new(alone),
+            due: Lane::new(alone),
+            due_first: Cell::new(false),
         }
     }
 
     pub(super) fn stealer(&self) -> QueueStealer {
         QueueStealer {
-            stealable: self.stealable.stealer(),
+            ready: self.ready.stealable.stealer(),
+            due: self.due.stealable.stealer(),
             next: self.next.clone(),
         }
     }
 
-    /// Takes half of another hub's queue: the first one to be run, the others into this queue.
+    /// Takes half of what another hub has due, or else of its queue: the first one to be run, the
+    /// others into this queue.
     pub(super) fn rob(&self, victim: &QueueStealer) -> Option<Runnable> {
-        loop {
-            let stolen = victim.stealable.steal_batch_and_pop(&self.stealable);
-            if !stolen.is_retry() {
-                return stolen.success();
-            }
-        }
+        let due = self.due.rob(&victim.due);
+        due.or_else(|| self.ready.rob(&victim.ready))
     }
 
     /// Takes some of what an injector has to the end of the queue. `None` if it has nothing.
@@ -88,12 +82,12 @@ impl RunQueue {
     /// At the end of the queue.
     #[inline]
     pub(super) fn push_back(&self, runnable: Runnable) -> Pushed {
-        if self.alone || runnable.cell().pinned().is_some() {
-            self.private.borrow_mut().push_back(runnable);
-            return Pushed::Private;
-        }
-        self.stealable.push(runnable);
-        Pushed::Stealable
+        self.ready.push(runnable)
+    }
+
+    /// Behind those whose time has come, too. They and the others take turns.
+    pub(super) fn push_due(&self, runnable: Runnable) -> Pushed {
+        self.due.push(runnable)
     }
 
     /// Into the next slot; who was there goes to the end of the queue.
@@ -115,6 +109,62 @@ impl RunQueue {
             return Some(next);
         }
         self.streak.set(0);
+        if self.due.is_empty() {
+            return self.ready.pop();
+        }
+        if self.due_first.replace(!self.due_first.get()) {
+            self.due.pop().or_else(|| self.ready.pop())
+        } else {
+            self.ready.pop().or_else(|| self.due.pop())
+        }
+    }
+
+    /// Whether there is something that other hubs do not steal.
+    #[inline]
+    pub(super) fn has_unstealable(&self) -> bool {
+        !self.ready.alone
+            && (!self.next.is_empty() || self.ready.has_private() || self.due.has_private())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.next.is_empty() && self.ready.is_empty() && self.due.is_empty()
+    }
+}
+
+/// A queue, first in, first out, of which pinned greenlets are a part of their own.
+struct Lane {
+    /// Others steal from it.
+    stealable: Worker<Runnable>,
+    /// Greenlets that are pinned to this hub, and all if there is no other.
+    private: RefCell<VecDeque<Runnable>>,
+    /// Whose turn it is, of `stealable` and `private`.
+    private_first: Cell<bool>,
+    /// There is no other hub.
+    alone: bool,
+}
+
+impl Lane {
+    fn new(alone: bool) -> Self {
+        Self {
+            stealable: Worker::new_fifo(),
+            private: RefCell::default(),
+            private_first: Cell::new(false),
+            alone,
+        }
+    }
+
+    #[inline]
+    fn push(&self, runnable: Runnable) -> Pushed {
+        if self.alone || runnable.cell().pinned().is_some() {
+            self.private.borrow_mut().push_back(runnable);
+            return Pushed::Private;
+        }
+        self.stealable.push(runnable);
+        Pushed::Stealable
+    }
+
+    #[inline]
+    fn pop(&self) -> Option<Runnable> {
         let mut private = self.private.borrow_mut();
         if private.is_empty() {
             drop(private);
@@ -129,40 +179,54 @@ impl RunQueue {
         private.pop_front()
     }
 
-    /// Whether there is something that other hubs do not steal.
-    #[inline]
-    pub(super) fn has_unstealable(&self) -> bool {
-        !self.alone && (!self.next.is_empty() || !self.private.borrow().is_empty())
+    fn rob(&self, victim: &Stealer<Runnable>) -> Option<Runnable> {
+        loop {
+            let stolen = victim.steal_batch_and_pop(&self.stealable);
+            if !stolen.is_retry() {
+                return stolen.success();
+            }
+        }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.next.is_empty() && self.stealable.is_empty() && self.private.borrow().is_empty()
+    #[inline]
+    fn has_private(&self) -> bool {
+        !self.private.borrow().is_empty()
+    }
+
+    #[inline]
+    fn is_empty(&self) -> bool {
+        !self.has_private() && (self.alone || self.stealable.is_empty())
     }
 }
 
 /// What others may take from a hub's queue.
 #[derive(Debug)]
 pub(super) struct QueueStealer {
-    stealable: Stealer<Runnable>,
+    ready: Stealer<Runnable>,
+    due: Stealer<Runnable>,
     next: Arc<NextSlot>,
 }
 
 impl QueueStealer {
     /// Whether there is nothing that other hubs steal.
     pub(super) fn is_empty(&self) -> bool {
-        self.stealable.is_empty()
+        self.ready.is_empty() && self.due.is_empty()
     }
 
     /// Takes one greenlet, the next slot's first, from a hub that is blocked.
     pub(super) fn take_any(&self) -> Option<Runnable> {
-        self.next.take().or_else(|| {
-            loop {
-                let stolen = self.stealable.steal();
-                if !stolen.is_retry() {
-                    return stolen.success();
-                }
-            }
-        })
+        let next = self.next.take();
+        next.or_else(|| steal_one(&self.due))
+            .or_else(|| steal_one(&self.ready))
+    }
+}
+
+fn steal_one(stealer: &Stealer<Runnable>) -> Option<Runnable> {
+    loop {
+        let stolen = stealer.steal();
+        if !stolen.is_retry() {
+            return stolen.success();
+        }
     }
 }
 
@@ -217,7 +281,8 @@ fn take_one(injector: &Injector<Runnable>) -> Option<Runnable> {
 impl fmt::Debug for RunQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunQueue")
-            .field("stealable", &self.stealable)
+            .field("ready", &self.ready.stealable)
+            .field("due", &self.due.stealable)
             .finish_non_exhaustive()
     }
 }

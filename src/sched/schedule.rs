@@ -7,7 +7,7 @@ use super::current;
 use super::greenlet_cell::{GreenletCell, Runnable};
 use super::hub::Hub;
 use super::shared::Shared;
-use crate::waker::Header;
+use crate::waker::{Header, Outcome};
 
 /// See [`WakeTable::schedule`](crate::waker::WakeTable::schedule).
 ///
@@ -32,6 +32,7 @@ fn here(hub: &Hub, runnable: Runnable, by_greenlet: bool) {
     match runnable.cell().pinned() {
         Some(pinned) if pinned != hub.index() => hub.shared().push_pinned(pinned, runnable),
         _ if by_greenlet => hub.push_next(runnable),
+        _ if runnable.cell().header().outcome() == Outcome::Deadline => hub.push_due(runnable),
         _ => hub.push_back(runnable),
     }
 }

@@ -5,11 +5,13 @@
 
 pub(crate) mod address;
 pub(crate) mod alternate_stack;
+pub(crate) mod ancillary;
 pub(crate) mod auxv;
 pub(crate) mod clock;
 pub(crate) mod dl;
 pub(crate) mod fault;
 pub(crate) mod fd;
+pub(crate) mod file;
 pub(crate) mod file_kind;
 pub(crate) mod heap;
 #[cfg(feature = "stacks")]
@@ -33,6 +35,7 @@ pub(crate) mod thread;
 pub(crate) mod thread_key;
 pub(crate) mod thread_state;
 pub(crate) mod transfer;
+pub(crate) mod unix_socket;
 
 // What blocks a thread.
 #[cfg(not(loom))]

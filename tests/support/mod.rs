@@ -4,6 +4,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub(crate) mod child;
+pub(crate) mod directory;
 pub(crate) mod flag;
 pub(crate) mod hubs;
 pub(crate) mod parks;
@@ -12,10 +13,11 @@ pub(crate) mod quiet;
 pub(crate) mod recursion;
 pub(crate) mod sockets;
 pub(crate) mod storm;
+pub(crate) mod temp;
 pub(crate) mod watchdog;
 
 pub(crate) use flag::{Barrier, Flag};
 pub(crate) use hubs::{
     Wait, at_once, go_to_hub, on_hubs, runtime, watched, with_and_without_moves, with_hubs,
 };
-pub(crate) use parks::{does_not_park, parks};
+pub(crate) use parks::{does_not_park, parks, parks_for_a_while};

@@ -30,6 +30,26 @@ pub(crate) fn parks<T: Send>(wait: impl FnOnce() -> T + Send, end: impl FnOnce()
     result.expect("it was joined")
 }
 
+/// The same for a wait that ends by itself, as by time.
+pub(crate) fn parks_for_a_while<T: Send>(wait: impl FnOnce() -> T + Send) -> T {
+    let _watchdog = watched();
+    let runtime = runtime(1);
+    runtime.run(|| {
+        greenlet::thread::scope(|scope| {
+            let before = runtime.stats().parks;
+            let waiting = scope.spawn(wait);
+            let mut turns = 0;
+            while !waiting.is_finished() {
+                greenlet::yield_now();
+                turns += 1;
+            }
+            assert!(turns > 1, "others did not run meanwhile");
+            assert!(runtime.stats().parks > before, "it did not park");
+            waiting.join().expect("no panic")
+        })
+    })
+}
+
 /// Runs `f` in a greenlet; it must not park.
 pub(crate) fn does_not_park<T: Send>(f: impl FnOnce() -> T + Send) -> T {
     let _watchdog = watched();

@@ -101,7 +101,7 @@ fn drop_parked(runtime: Runtime) {
     // A wake of one that is leaked does nothing.
     greenlets
         .iter()
-        .for_each(|greenlet| greenlet.greenlet().unpark());
+        .for_each(|greenlet| greenlet.thread().unpark());
     thread::sleep(Duration::from_millis(20));
     assert!(!greenlets.iter().any(JoinHandle::is_finished));
     drop(greenlets);
