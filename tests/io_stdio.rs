@@ -583,6 +583,9 @@ fn a_storm_of_signals_loses_no_byte() {
 #[test]
 fn what_is_buffered_and_what_has_room_needs_no_park() {
     const NAME: &str = "what_is_buffered_and_what_has_room_needs_no_park";
+    if support::child::without("rwf_nowait") {
+        return;
+    }
     if is_child(NAME) {
         support::does_not_park(|| {
             let mut line = String::new();

@@ -81,21 +81,23 @@ impl Channel {
     /// In a greenlet, too, all of `buf` is written where a blocking write(2) does that.
     pub(crate) fn write(&self, buf: &[u8]) -> io::Result<usize> {
         let mut written = 0;
-        let result = self.transfer(Interest::Write, |fd, waiting, most| {
-            loop {
-                let rest = &buf[written..];
-                let rest = &rest[..rest.len().min(most)];
-                let count = transfer::write(fd, &[IoSlice::new(rest)], waiting)?;
-                written += count;
-                if count == 0 || written == buf.len() || waiting == Waiting::Allowed {
-                    return Ok(written);
+        loop {
+            let rest = &buf[written..];
+            let result = self.transfer(Interest::Write, |fd, waiting, most| {
+                let part = &rest[..rest.len().min(most)];
+                transfer::write(fd, &[IoSlice::new(part)], waiting)
+            });
+            match result {
+                Ok(count) => {
+                    written += count;
+                    if count == 0 || written == buf.len() {
+                        return Ok(written);
+                    }
                 }
+                Err(error) if written == 0 => return Err(error),
+                // What went wrong after the first byte is for the next call to meet.
+                Err(_) => return Ok(written),
             }
-        });
-        // What went wrong after the first byte is for the next call to meet.
-        match result {
-            Err(error) if written == 0 => Err(error),
-            _ => Ok(written),
         }
     }
 
