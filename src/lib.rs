@@ -110,6 +110,7 @@
 /// Longer texts on how the crate works, for readers of its source.
 pub mod _documentation {
     #[doc = include_str!("docs/std/README.md")]
+    #[doc = include_str!("docs/std/net.md")]
     #[doc = include_str!("docs/std/thread.md")]
     pub mod std {}
 

@@ -133,8 +133,4 @@ fn list() {
     for (name, what) in params::NAMES {
         println!("  {name}: {what}");
     }
-    println!("not yet");
-    for (name, why) in rows::NOT_YET {
-        println!("  {name}: {why}");
-    }
 }

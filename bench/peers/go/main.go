@@ -45,6 +45,12 @@ func main() {
 		timers("timers.warm", params["n"])
 	case "idle":
 		idle(params["n"])
+	case "pingpong":
+		say("pingpong", pingpong())
+	case "mpsc":
+		say("mpsc", messages(params["cap"]))
+	case "mutex":
+		say("mutex", mutex(params["t"]))
 	case "pread4k":
 		say("pread4k", pread4k())
 	case "echo", "conns":
@@ -246,9 +252,86 @@ func resident() float64 {
 	return 1024 * float64(total)
 }
 
+// Nanoseconds of a round trip over two channels.
+func pingpong() float64 {
+	ping, pong := make(chan int, 1), make(chan int, 1)
+	go func() {
+		for ball := range ping {
+			pong <- ball
+		}
+	}()
+	defer close(ping)
+	return loop(func() {
+		ping <- 1
+		<-pong
+	})
+}
+
+// Nanoseconds per message through a channel.
+func messages(capacity int) float64 {
+	channel := make(chan int, capacity)
+	go func() {
+		for {
+			channel <- 1
+		}
+	}()
+	return loop(func() { <-channel })
+}
+
+// Nanoseconds per operation, after a warm-up.
+func loop(operation func()) float64 {
+	const batch = 1024
+	pass := func(limit time.Duration) float64 {
+		since := now()
+		for count := 0; ; count += batch {
+			if time := now() - since; time >= limit {
+				return float64(time.Nanoseconds()) / float64(count)
+			}
+			for i := 0; i < batch; i++ {
+				operation()
+			}
+		}
+	}
+	pass(duration / 4)
+	return pass(duration)
+}
+
+// Nanoseconds to lock, add and unlock, in the median round.
+func mutex(tasks int) float64 {
+	const locks = 50_000
+	var number int
+	var mutex sync.Mutex
+	round := func() time.Duration {
+		since := now()
+		var all sync.WaitGroup
+		all.Add(tasks)
+		for i := 0; i < tasks; i++ {
+			go func() {
+				defer all.Done()
+				for i := 0; i < locks; i++ {
+					mutex.Lock()
+					number++
+					mutex.Unlock()
+				}
+			}()
+		}
+		all.Wait()
+		return now() - since
+	}
+	round()
+	var rounds []float64
+	for spent := time.Duration(0); len(rounds) < 3 || spent < duration; {
+		time := round()
+		spent += time
+		rounds = append(rounds, float64(time.Nanoseconds())/float64(tasks*locks))
+	}
+	sort.Float64s(rounds)
+	return rounds[len(rounds)/2]
+}
+
 // Nanoseconds to read 4 KiB at a random offset of a file that is in the page cache.
 func pread4k() float64 {
-	const page, pages, batch = 4096, 16 << 10, 64
+	const page, pages = 4096, 16 << 10
 	file, err := os.CreateTemp("", "bench-pages")
 	if err != nil {
 		fail(err)
@@ -261,21 +344,11 @@ func pread4k() float64 {
 		}
 	}
 	random := rand.New(rand.NewSource(1))
-	pass := func(limit time.Duration) float64 {
-		since := now()
-		for count := 0; ; count += batch {
-			if time := now() - since; time >= limit {
-				return float64(time.Nanoseconds()) / float64(count)
-			}
-			for i := 0; i < batch; i++ {
-				if _, err := file.ReadAt(buffer, int64(random.Intn(pages))*page); err != nil {
-					fail(err)
-				}
-			}
+	return loop(func() {
+		if _, err := file.ReadAt(buffer, int64(random.Intn(pages))*page); err != nil {
+			fail(err)
 		}
-	}
-	pass(duration / 4)
-	return pass(duration)
+	})
 }
 
 func serve() error {

@@ -1,18 +1,20 @@
 //! smol: one executor, which each worker runs together with the reactor.
 
-use std::io::{self, SeekFrom};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::thread;
 
 use ::smol::channel;
-use ::smol::fs::File;
 use ::smol::future::{pending, yield_now};
-use ::smol::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
+use ::smol::io::{AsyncReadExt, AsyncWriteExt};
+use ::smol::lock::Mutex;
 use ::smol::net::{TcpListener, TcpStream};
-use ::smol::{Executor, Task, Timer, block_on};
+use ::smol::{Executor, Task, Timer, block_on, unblock};
 
 use super::{ADDRESS, BUFFER, Job, Value, not_in_here, say_address};
 use crate::idle::Idle;
-use crate::meter::{Meter, Rounds, Yields};
+use crate::meter::{LOCKS, Meter, Rounds, Yields};
 use crate::pages::{Offsets, PAGE, Pages};
 use crate::rows::Row;
 use crate::sleeps::{self, Sleeps};
@@ -33,6 +35,9 @@ pub(super) fn measure(job: &Job) -> io::Result<Vec<Value>> {
             Ok(())
         }),
         Row::Idle => run(idle(job.clone())),
+        Row::Pingpong => Ok(vec![("pingpong", run(pingpong(job.clone())))]),
+        Row::Mpsc => Ok(vec![("mpsc", run(messages(job.clone())))]),
+        Row::Mutex => Ok(vec![("mutex", run(mutex(job.clone())))]),
         Row::Echo | Row::Conns => run(serve()),
         Row::Pread4k => run(pread4k(job.clone())),
     }
@@ -107,14 +112,63 @@ async fn idle(job: Job) -> io::Result<Vec<Value>> {
     values
 }
 
-/// There is no read at an offset: it seeks first.
-async fn pread4k(job: Job) -> io::Result<Vec<Value>> {
-    let mut file = File::from(Pages::new()?.into_file());
-    let (mut offsets, mut page) = (Offsets::new(), [0; PAGE]);
+async fn pingpong(job: Job) -> f64 {
+    let (ping, pinged) = channel::bounded(1);
+    let (pong, ponged) = channel::bounded(1);
+    let other = EXECUTOR.spawn(async move {
+        while let Ok(ball) = pinged.recv().await {
+            pong.send(ball).await.expect("it is waited for");
+        }
+    });
     let mut meter = Meter::new(&job);
     while meter.more() {
-        file.seek(SeekFrom::Start(offsets.next())).await?;
-        file.read_exact(&mut page).await?;
+        ping.send(1).await.expect("the other is there");
+        ponged.recv().await.expect("the other is there");
+    }
+    drop(ping);
+    join_all(vec![other]).await;
+    meter.ns()
+}
+
+async fn messages(job: Job) -> f64 {
+    let (sender, receiver) = channel::bounded(job.params.get("cap"));
+    let other = EXECUTOR.spawn(async move { while sender.send(1).await.is_ok() {} });
+    let mut meter = Meter::new(&job);
+    while meter.more() {
+        receiver.recv().await.expect("the sender is there");
+    }
+    drop(receiver);
+    join_all(vec![other]).await;
+    meter.ns()
+}
+
+async fn mutex(job: Job) -> f64 {
+    let tasks = job.params.get("t");
+    let number = Arc::new(Mutex::new(0));
+    let mut rounds = Rounds::new(&job, tasks * LOCKS);
+    while rounds.more() {
+        let tasks = (0..tasks).map(|_| {
+            let number = Arc::clone(&number);
+            EXECUTOR.spawn(async move {
+                for _ in 0..LOCKS {
+                    *number.lock().await += 1;
+                }
+            })
+        });
+        join_all(tasks.collect()).await;
+    }
+    rounds.ns()
+}
+
+/// Its files read ahead, much of it in vain where offsets are random: this is what they are made of.
+async fn pread4k(job: Job) -> io::Result<Vec<Value>> {
+    let file = Arc::new(Pages::new()?.into_file());
+    let (mut offsets, mut page) = (Offsets::new(), vec![0; PAGE]);
+    let mut meter = Meter::new(&job);
+    while meter.more() {
+        let (file, offset) = (Arc::clone(&file), offsets.next());
+        let read = unblock(move || file.read_exact_at(&mut page, offset).map(|()| page));
+        page = read.await?;
     }
     Ok(vec![("pread4k", meter.ns())])
 }
