@@ -453,7 +453,7 @@ fn a_child_inherits_no_descriptors_no_masks_and_no_modes() {
         greenlet::sleep(Duration::from_millis(2));
         let script = "ls /proc/self/fd; grep SigBlk /proc/self/status; \
              grep -h flags /proc/self/fdinfo/0 /proc/self/fdinfo/1 /proc/self/fdinfo/2";
-        let mut child = sh(script)
+        let child = sh(script)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -64,7 +64,8 @@ impl Listening {
     /// `InvalidInput` for what is no signal, or none that can be handled; `EMFILE` and `ENFILE`.
     pub(crate) fn to(signal: libc::c_int) -> io::Result<Self> {
         let handler = HandlerUse::of(signal)?;
-        handler.slot().listeners.fetch_add(1, Relaxed);
+        // Release: pairs with the Acquire in `handle`.
+        handler.slot().listeners.fetch_add(1, Release);
         Ok(Self { handler })
     }
 
@@ -201,11 +202,13 @@ unsafe extern "C" fn handle(
     context: *mut libc::c_void,
 ) {
     let slot = &SLOTS[index(signal)];
+    // Looked at before it is counted: a listener that takes it may be gone the next moment.
+    let is_listened_to = slot.listeners.load(Acquire) > 0;
     fault::keeping_errno(|| {
         // Release: pairs with the Acquire in `Listening::count`.
         slot.count.fetch_add(1, Release);
         wake();
-        if slot.listeners.load(Relaxed) == 0 && signal == interrupt::SIGNAL {
+        if !is_listened_to && signal == interrupt::SIGNAL {
             interrupt::come();
         }
     });

@@ -73,3 +73,9 @@ pub(crate) fn cvt(result: libc::c_int) -> io::Result<libc::c_int> {
 pub(crate) fn cvt_size(result: libc::ssize_t) -> io::Result<usize> {
     usize::try_from(result).map_err(|_| io::Error::last_os_error())
 }
+
+/// The answer of a system call that was made without the C library: `-errno` for an error.
+#[inline]
+pub(crate) fn cvt_raw(result: isize) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result as i32))
+}

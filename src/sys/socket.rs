@@ -15,7 +15,8 @@ use libc::{c_int, msghdr};
 
 use super::address::RawAddress;
 use super::poll::poll;
-use super::{cvt, cvt_size, socket_option};
+use super::{cvt, cvt_raw, cvt_size, socket_option};
+use crate::arch;
 
 const TRANSFER: c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
@@ -121,21 +122,41 @@ pub(crate) fn peek(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> 
 
 #[inline]
 fn receive_with(socket: BorrowedFd<'_>, buf: &mut [u8], flags: c_int) -> io::Result<usize> {
+    let buf = (buf.as_mut_ptr().expose_provenance(), buf.len());
     // SAFETY: the pointer is valid for writes for the call and for the length that is given.
-    cvt_size(unsafe {
-        libc::recv(
-            socket.as_raw_fd(),
-            buf.as_mut_ptr().cast(),
-            buf.len(),
-            flags,
-        )
-    })
+    unsafe { transfer(libc::SYS_recvfrom, socket, buf, flags) }
 }
 
 #[inline]
 pub(crate) fn send(socket: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
+    let buf = (buf.as_ptr().expose_provenance(), buf.len());
     // SAFETY: the pointer is valid for the call and for the length that is given.
-    cvt_size(unsafe { libc::send(socket.as_raw_fd(), buf.as_ptr().cast(), buf.len(), TRANSFER) })
+    unsafe { transfer(libc::SYS_sendto, socket, buf, TRANSFER) }
+}
+
+/// recv(2) or send(2), which the C library makes of recvfrom(2) and sendto(2). Its own are points at which
+/// pthread_cancel(3) may end a thread: two atomic operations, on a cache line of its own, for calls that do not wait.
+///
+/// # Safety
+///
+/// `buf`, an address and a length, is valid for the call.
+#[inline]
+unsafe fn transfer(
+    number: libc::c_long,
+    socket: BorrowedFd<'_>,
+    buf: (usize, usize),
+    flags: c_int,
+) -> io::Result<usize> {
+    let arguments = [
+        socket.as_raw_fd() as usize,
+        buf.0,
+        buf.1,
+        flags as usize,
+        0,
+        0,
+    ];
+    // SAFETY: valid for the kernel (caller); the C library keeps nothing about it.
+    cvt_raw(unsafe { arch::syscall6(number as usize, arguments) })
 }
 
 /// [`receive`], and whom it is from.
