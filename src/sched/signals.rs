@@ -183,6 +183,12 @@ fn is_ours(signal: libc::c_int) -> bool {
     SignalAction::of(signal).is_ok_and(|action| action.handler == handle as *const () as usize)
 }
 
+/// Whether nothing is done about it, unless by us.
+pub(super) fn is_default_or_ours(signal: libc::c_int) -> bool {
+    let is_default = SignalAction::of(signal).is_ok_and(|action| action.handler == libc::SIG_DFL);
+    is_default || is_ours(signal)
+}
+
 /// The signals whose handler is ours and calls no other, as a mask.
 pub(super) fn only_handlers() -> u64 {
     let users = USERS.lock();
