@@ -49,7 +49,7 @@ static USERS: StaticMutex<[usize; LAST as usize]> = StaticMutex::new([0; LAST as
 /// How many signals have come, and how often somebody was to look for another reason. A futex.
 static SEQUENCE: AtomicU32 = AtomicU32::new(0);
 
-/// What greenlets wait for. Made before the first handler.
+/// What greenlets wait for. Made by the first listener, before it listens: Ctrl-C does without.
 static EVENT: OnceLock<EventFd> = OnceLock::new();
 
 /// The handler of a signal, for somebody who waits for it.
@@ -61,7 +61,7 @@ pub(crate) struct Listening {
 impl Listening {
     /// # Errors
     ///
-    /// `InvalidInput` for what is no signal, or none that can be handled; `EMFILE` and `ENFILE`.
+    /// `InvalidInput` for what is no signal, or none that can be handled.
     pub(crate) fn to(signal: libc::c_int) -> io::Result<Self> {
         let handler = HandlerUse::of(signal)?;
         // Release: pairs with the Acquire in `handle`.
@@ -98,7 +98,6 @@ impl HandlerUse {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         }
         let mut users = USERS.lock();
-        prepare_event()?;
         let index = index(signal);
         if users[index] == 0 {
             install(signal)?;
@@ -149,14 +148,6 @@ impl Slot {
 
 fn index(signal: libc::c_int) -> usize {
     signal as usize - 1
-}
-
-/// Under the lock of `USERS`.
-fn prepare_event() -> io::Result<()> {
-    if EVENT.get().is_none() {
-        EVENT.set(EventFd::new()?).expect("under the lock");
-    }
-    Ok(())
 }
 
 /// Under the lock of `USERS`.
@@ -236,10 +227,11 @@ pub(crate) fn wake() {
 
 /// A descriptor to wait for: an edge comes with every signal, and with every [`wake`].
 pub(crate) fn event() -> io::Result<OwnedFd> {
-    let users = USERS.lock();
-    prepare_event()?;
-    drop(users);
-    let event = EVENT.get().expect("it was prepared");
+    // Who is faster does not matter.
+    if EVENT.get().is_none() {
+        let _ = EVENT.set(EventFd::new()?);
+    }
+    let event = EVENT.get().expect("it was set, by us or by another");
     event.as_fd().try_clone_to_owned()
 }
 
