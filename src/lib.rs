@@ -112,6 +112,7 @@
 pub mod _documentation {
     #[doc = include_str!("docs/std/README.md")]
     #[doc = include_str!("docs/std/io.md")]
+    #[doc = include_str!("docs/std/net.md")]
     #[doc = include_str!("docs/std/process.md")]
     #[doc = include_str!("docs/std/thread.md")]
     pub mod std {}

@@ -44,6 +44,8 @@ fn main() -> ExitCode {
         threads_that_wait_in_this_crate_wake_nobody: passes,
         timers_descriptors_and_blocking_jobs_are_no_deadlock: passes,
         a_signal_handler_may_wake_somebody: passes,
+        two_mutexes_that_are_locked_crosswise_are_a_deadlock: passes,
+        waits_in_sync_that_nobody_ends_are_a_deadlock: passes,
         a_deadlock_within_a_scope_ends_the_scope: passes,
     ];
     if let Ok(name) = env::var(CHILD) {
@@ -291,4 +293,74 @@ fn a_deadlock_within_a_scope_ends_the_scope() {
     let main = &deadlock.greenlets[0];
     assert_eq!(main.waits, "for the greenlets of its scope");
     assert_eq!(unwound.load(SeqCst), 3, "before try_run returns");
+}
+
+fn two_mutexes_that_are_locked_crosswise_are_a_deadlock() {
+    use greenlet::sync::{Barrier, Mutex};
+    for hubs in [1, 2] {
+        let both = Arc::new((Mutex::new(()), Mutex::new(()), Barrier::new(2)));
+        let result = runtime(hubs).try_run(|| {
+            let other = greenlet::Builder::new().name("other".into()).spawn({
+                let both = both.clone();
+                move || {
+                    let _second = both.1.lock().unwrap();
+                    both.2.wait();
+                    drop(both.0.lock());
+                }
+            });
+            let _first = both.0.lock().unwrap();
+            both.2.wait();
+            drop(both.1.lock());
+            other.unwrap().join()
+        });
+        let deadlock = deadlock(result);
+        assert_eq!(deadlock.greenlets.len(), 2, "{deadlock}");
+        for greenlet in &deadlock.greenlets {
+            assert!(
+                greenlet.waits.starts_with("for the Mutex at 0x"),
+                "{deadlock}"
+            );
+            assert_eq!(greenlet.waits_for, None);
+        }
+    }
+}
+
+fn waits_in_sync_that_nobody_ends_are_a_deadlock() {
+    use greenlet::sync::{Barrier, Condvar, Mutex, OnceLock, RwLock, mpsc};
+    let waits: [(&str, fn()); 7] = [
+        ("to read the RwLock at 0x", || {
+            let lock = RwLock::new(());
+            let _writing = lock.write();
+            drop(lock.read());
+        }),
+        ("to write the RwLock at 0x", || {
+            let lock = RwLock::new(());
+            let _reading = lock.read();
+            drop(lock.write());
+        }),
+        ("for a notification of the Condvar at 0x", || {
+            let mutex = Mutex::new(());
+            drop(Condvar::new().wait(mutex.lock().unwrap()));
+        }),
+        ("for the initialisation of the Once at 0x", || {
+            OnceLock::<u32>::new().wait();
+        }),
+        ("for others at the Barrier at 0x", || {
+            Barrier::new(2).wait();
+        }),
+        ("for room in the channel at 0x", || {
+            let (sender, _receiver) = mpsc::sync_channel(0);
+            drop(sender.send(1));
+        }),
+        ("for a message from the channel at 0x", || {
+            let (_sender, receiver) = mpsc::channel::<u32>();
+            drop(receiver.recv());
+        }),
+    ];
+    let runtime = runtime(2);
+    for (text, wait) in waits {
+        let deadlock = deadlock(runtime.try_run(wait));
+        assert_eq!(deadlock.greenlets.len(), 1, "{deadlock}");
+        assert!(deadlock.greenlets[0].waits.starts_with(text), "{deadlock}");
+    }
 }

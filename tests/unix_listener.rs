@@ -9,11 +9,11 @@ use std::thread;
 
 use greenlet::os::linux::net::SocketAddrExt;
 use greenlet::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use support::directory::Directory;
 use support::sockets::{
-    alone, descriptor_limit, everywhere, has_status_flag, is_closed_on_exec, set_descriptor_limit,
-    settle, spawn, wait_until,
+    self, alone, descriptor_limit, everywhere, has_status_flag, is_closed_on_exec,
+    set_descriptor_limit, settle, spawn, wait_until,
 };
+use support::temp::TempDir;
 use support::{on_hubs, parks};
 
 #[track_caller]
@@ -26,7 +26,7 @@ fn assert_kind<T>(result: io::Result<T>, kind: ErrorKind) {
 
 /// A listener at an abstract name.
 fn listener() -> (UnixListener, SocketAddr) {
-    let addr = SocketAddr::from_abstract_name(Directory::unique("listener")).unwrap();
+    let addr = SocketAddr::from_abstract_name(sockets::unique("listener")).unwrap();
     (UnixListener::bind_addr(&addr).unwrap(), addr)
 }
 
@@ -91,7 +91,7 @@ fn an_address_is_taken_while_it_is_bound_and_a_file_for_longer() {
         drop(listener);
         UnixListener::bind_addr(&addr).unwrap();
 
-        let directory = Directory::new();
+        let directory = TempDir::new();
         let path = directory.path().join("sock");
         drop(UnixListener::bind(&path).unwrap());
         assert_kind(UnixListener::bind(&path), ErrorKind::AddrInUse);

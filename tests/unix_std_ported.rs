@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use greenlet::os::linux::net::SocketAddrExt;
 use greenlet::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
-use support::directory::Directory;
-use support::sockets::{everywhere, spawn};
+use support::sockets::{self, everywhere, spawn};
+use support::temp::TempDir;
 
 /// The longest path that a socket has, with its NUL.
 const SUN_PATH_MAX_LEN: usize = 108;
@@ -29,7 +29,7 @@ fn assert_kind<T>(result: io::Result<T>, kind: ErrorKind) {
 
 /// An abstract name that no other process uses, nor any other call of this.
 fn abstract_name(name: &str) -> SocketAddr {
-    SocketAddr::from_abstract_name(Directory::unique(name)).unwrap()
+    SocketAddr::from_abstract_name(sockets::unique(name)).unwrap()
 }
 
 fn read_exactly<const N: usize>(mut stream: impl Read) -> [u8; N] {
@@ -76,7 +76,7 @@ fn sock_addr_from_pathname() {
 #[test]
 fn basic() {
     everywhere(|| {
-        let directory = Directory::new();
+        let directory = TempDir::new();
         let path = directory.path().join("sock");
         let listener = UnixListener::bind(&path).unwrap();
         let local = listener.local_addr().unwrap();
@@ -124,7 +124,7 @@ fn pair() {
 #[test]
 fn try_clone() {
     everywhere(|| {
-        let directory = Directory::new();
+        let directory = TempDir::new();
         let path = directory.path().join("sock");
         let listener = UnixListener::bind(&path).unwrap();
         let serving = spawn(move || {
@@ -143,7 +143,7 @@ fn try_clone() {
 #[test]
 fn iter() {
     everywhere(|| {
-        let directory = Directory::new();
+        let directory = TempDir::new();
         let path = directory.path().join("sock");
         let listener = UnixListener::bind(&path).unwrap();
         two_connections(listener, || UnixStream::connect(&path).unwrap());
@@ -153,7 +153,7 @@ fn iter() {
 #[test]
 fn long_path() {
     everywhere(|| {
-        let directory = Directory::new();
+        let directory = TempDir::new();
         let path = directory.path().join("a".repeat(SUN_PATH_MAX_LEN));
         assert_kind(UnixStream::connect(&path), ErrorKind::InvalidInput);
         assert_kind(UnixListener::bind(&path), ErrorKind::InvalidInput);
@@ -164,7 +164,7 @@ fn long_path() {
 #[test]
 fn timeouts() {
     everywhere(|| {
-        let directory = Directory::new();
+        let directory = TempDir::new();
         let path = directory.path().join("sock");
         let _listener = UnixListener::bind(&path).unwrap();
         let stream = UnixStream::connect(&path).unwrap();
@@ -186,7 +186,7 @@ fn timeouts() {
 #[test]
 fn test_read_timeout() {
     everywhere(|| {
-        let directory = Directory::new();
+        let directory = TempDir::new();
         let path = directory.path().join("sock");
         let _listener = UnixListener::bind(&path).unwrap();
         let mut stream = UnixStream::connect(&path).unwrap();
@@ -199,7 +199,7 @@ fn test_read_timeout() {
 #[test]
 fn test_read_with_timeout() {
     everywhere(|| {
-        let directory = Directory::new();
+        let directory = TempDir::new();
         let path = directory.path().join("sock");
         let listener = UnixListener::bind(&path).unwrap();
         let mut stream = UnixStream::connect(&path).unwrap();
@@ -225,7 +225,7 @@ fn test_unix_stream_timeout_zero_duration() {
 #[test]
 fn test_unix_datagram() {
     everywhere(|| {
-        let directory = Directory::new();
+        let directory = TempDir::new();
         let [path1, path2] = ["sock1", "sock2"].map(|name| directory.path().join(name));
         let sock1 = UnixDatagram::bind(path1).unwrap();
         let sock2 = UnixDatagram::bind(&path2).unwrap();
@@ -239,7 +239,7 @@ fn test_unix_datagram() {
 #[test]
 fn test_unnamed_unix_datagram() {
     everywhere(|| {
-        let directory = Directory::new();
+        let directory = TempDir::new();
         let path1 = directory.path().join("sock1");
         let sock1 = UnixDatagram::bind(&path1).unwrap();
         let sock2 = UnixDatagram::unbound().unwrap();
@@ -255,7 +255,7 @@ fn test_unnamed_unix_datagram() {
 #[test]
 fn test_unix_datagram_connect_to_recv_addr() {
     everywhere(|| {
-        let directory = Directory::new();
+        let directory = TempDir::new();
         let [path1, path2] = ["sock1", "sock2"].map(|name| directory.path().join(name));
         let sock1 = UnixDatagram::bind(path1).unwrap();
         let sock2 = UnixDatagram::bind(&path2).unwrap();
@@ -276,7 +276,7 @@ fn test_unix_datagram_connect_to_recv_addr() {
 #[test]
 fn test_connect_unix_datagram() {
     everywhere(|| {
-        let directory = Directory::new();
+        let directory = TempDir::new();
         let [path1, path2] = ["sock1", "sock2"].map(|name| directory.path().join(name));
         let bsock1 = UnixDatagram::bind(&path1).unwrap();
         let bsock2 = UnixDatagram::bind(&path2).unwrap();
@@ -297,7 +297,7 @@ fn test_connect_unix_datagram() {
 #[test]
 fn test_unix_datagram_recv() {
     everywhere(|| {
-        let directory = Directory::new();
+        let directory = TempDir::new();
         let path1 = directory.path().join("sock1");
         let sock1 = UnixDatagram::bind(&path1).unwrap();
         let sock2 = UnixDatagram::unbound().unwrap();
@@ -331,7 +331,7 @@ fn datagram_pair() {
 #[test]
 fn test_unix_datagram_timeout_zero_duration() {
     everywhere(|| {
-        let directory = Directory::new();
+        let directory = TempDir::new();
         let datagram = UnixDatagram::bind(directory.path().join("sock")).unwrap();
         let zero = Some(Duration::ZERO);
         assert_kind(datagram.set_write_timeout(zero), ErrorKind::InvalidInput);
@@ -427,7 +427,7 @@ fn test_abstract_no_pathname_and_not_unnamed() {
 #[test]
 fn test_unix_stream_peek() {
     everywhere(|| {
-        let directory = Directory::new();
+        let directory = TempDir::new();
         let path = directory.path().join("sock");
         let listener = UnixListener::bind(&path).unwrap();
         let serving = spawn(move || {
@@ -464,7 +464,7 @@ fn test_unix_datagram_peek() {
 #[test]
 fn test_unix_datagram_peek_from() {
     everywhere(|| {
-        let directory = Directory::new();
+        let directory = TempDir::new();
         let path1 = directory.path().join("sock");
         let sock1 = UnixDatagram::bind(&path1).unwrap();
         let sock2 = UnixDatagram::unbound().unwrap();
@@ -495,7 +495,7 @@ fn test_send_vectored_fds_unix_stream() {
 #[test]
 fn test_send_vectored_with_ancillary_unix_datagram() {
     everywhere(|| {
-        let directory = Directory::new();
+        let directory = TempDir::new();
         let path2 = directory.path().join("sock2");
         let bsock1 = UnixDatagram::bind(directory.path().join("sock1")).unwrap();
         let bsock2 = UnixDatagram::bind(&path2).unwrap();
@@ -513,7 +513,7 @@ fn test_send_vectored_with_ancillary_unix_datagram() {
 #[test]
 fn test_unix_datagram_max_path() {
     everywhere(|| {
-        let directory = Directory::new();
+        let directory = TempDir::new();
         // The separator, the first letter, and the NUL.
         let rest = SUN_PATH_MAX_LEN - directory.path().as_os_str().len() - 3;
         let [path1, path2] = ["x", "y"].map(|first| {

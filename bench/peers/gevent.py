@@ -19,6 +19,8 @@ sys.path.pop(0)
 import gevent  # noqa: E402
 from gevent import socket  # noqa: E402
 from gevent.event import Event  # noqa: E402
+from gevent.lock import BoundedSemaphore  # noqa: E402
+from gevent.queue import Queue  # noqa: E402
 
 
 def main():
@@ -38,6 +40,12 @@ def main():
         timers("timers.warm", params["n"])
     elif row == "idle":
         idle(params["n"])
+    elif row == "pingpong":
+        say("pingpong", pingpong(seconds))
+    elif row == "mpsc":
+        say("mpsc", messages(params["cap"], seconds))
+    elif row == "mutex":
+        say("mutex", mutex(params["t"], seconds))
     elif row in ("echo", "conns"):
         serve()
     else:
@@ -110,6 +118,70 @@ def spawn_batch(tasks, seconds):
     while len(rounds) < 3 or sum(rounds) < seconds:
         rounds.append(measure())
     return statistics.median(rounds) / tasks * 1e9
+
+
+def pingpong(seconds):
+    """Nanoseconds of a round trip over two queues."""
+    ping, pong = Queue(1), Queue(1)
+
+    def answer():
+        while True:
+            pong.put(ping.get())
+
+    def trip():
+        ping.put(1)
+        pong.get()
+
+    gevent.spawn(answer)
+    return loop(trip, seconds)
+
+
+def messages(capacity, seconds):
+    """Nanoseconds per message through a queue."""
+    queue = Queue(capacity)
+
+    def send():
+        while True:
+            queue.put(1)
+
+    gevent.spawn(send)
+    return loop(queue.get, seconds)
+
+
+def loop(operation, seconds):
+    def measure(seconds):
+        since, count, took = process_time(), 0, 0
+        while took < seconds:
+            for _ in range(256):
+                operation()
+            count += 256
+            took = process_time() - since
+        return took / count * 1e9
+
+    measure(seconds / 4)
+    return measure(seconds)
+
+
+def mutex(tasks, seconds):
+    """Nanoseconds to lock, add and unlock."""
+    lock, number, locks = BoundedSemaphore(1), 0, 5_000
+
+    def add():
+        nonlocal number
+        for _ in range(locks):
+            with lock:
+                number += 1
+
+    def measure():
+        since = process_time()
+        gevent.joinall([gevent.spawn(add) for _ in range(tasks)])
+        return process_time() - since
+
+    measure()
+    rounds = []
+    while len(rounds) < 3 or sum(rounds) < seconds:
+        rounds.append(measure())
+    return statistics.median(rounds) / (tasks * locks) * 1e9
 
 
 def nothing():

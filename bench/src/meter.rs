@@ -125,6 +125,9 @@ impl Rounds {
     }
 }
 
+/// How often each task of the row mutex locks in a round: that spawning it is nothing against it.
+pub(crate) const LOCKS: usize = 50_000;
+
 /// Nobody counts yet.
 const WARM_UP: u8 = 0;
 /// All count.

@@ -4,14 +4,15 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Which parameters there are, and what they mean.
-pub(crate) const NAMES: [(&str, &str); 4] = [
+pub(crate) const NAMES: [(&str, &str); 5] = [
     ("w", "workers, and the processors that they are pinned to"),
-    ("t", "tasks that yield"),
+    ("t", "tasks that yield, or share a mutex"),
     (
         "n",
         "tasks that are spawned, sleep or idle; or idle connections",
     ),
     ("c", "connections that are busy"),
+    ("cap", "messages that a channel has room for"),
 ];
 
 /// Names and values, in the order in which they are shown.

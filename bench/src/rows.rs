@@ -11,38 +11,30 @@ pub(crate) enum Row {
     SpawnBatch,
     Timers,
     Idle,
+    Pingpong,
+    Mpsc,
+    Mutex,
     Echo,
     Conns,
 }
 
 /// What more there is to measure, and what that waits for.
-pub(crate) const NOT_YET: [(&str, &str); 4] = [
-    (
-        "pingpong",
-        "greenlet::sync has to come first: a round trip over two channels",
-    ),
-    (
-        "mpsc",
-        "greenlet::sync has to come first: one message through a channel of 128",
-    ),
-    (
-        "mutex",
-        "greenlet::sync has to come first: lock, add, unlock",
-    ),
-    (
-        "pread4k",
-        "greenlet::fs has to come first: a cached read of 4 KiB",
-    ),
-];
+pub(crate) const NOT_YET: [(&str, &str); 1] = [(
+    "pread4k",
+    "greenlet::fs has to come first: a cached read of 4 KiB",
+)];
 
 impl Row {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Switch,
         Self::Yield,
         Self::SpawnSeq,
         Self::SpawnBatch,
         Self::Timers,
         Self::Idle,
+        Self::Pingpong,
+        Self::Mpsc,
+        Self::Mutex,
         Self::Echo,
         Self::Conns,
     ];
@@ -55,6 +47,9 @@ impl Row {
             Self::SpawnBatch => "spawn_batch",
             Self::Timers => "timers",
             Self::Idle => "idle",
+            Self::Pingpong => "pingpong",
+            Self::Mpsc => "mpsc",
+            Self::Mutex => "mutex",
             Self::Echo => "echo",
             Self::Conns => "conns",
         }
@@ -78,6 +73,9 @@ impl Row {
             Self::SpawnBatch => &["w=1,n=100000", "w=2,n=100000"],
             Self::Timers => &["w=1,n=100000"],
             Self::Idle => &["w=1,n=100000", "w=1,n=1000000"],
+            Self::Pingpong => &["w=1", "w=2"],
+            Self::Mpsc => &["w=1,cap=128", "w=2,cap=128"],
+            Self::Mutex => &["w=1,t=1", "w=2,t=8"],
             Self::Echo => &["w=1,c=1", "w=1,c=64", "w=1,c=512", "w=2,c=512"],
             Self::Conns => &["w=1,n=10000"],
         }
@@ -145,7 +143,7 @@ const fn metric(row: Row, name: &'static str, unit: &'static str, what: &'static
     }
 }
 
-const METRICS: [Metric; 16] = [
+const METRICS: [Metric; 19] = [
     metric(
         Row::Switch,
         "switch",
@@ -220,6 +218,24 @@ const METRICS: [Metric; 16] = [
         "spawning one of n tasks, until it waits: cold",
     ),
     metric(
+        Row::Pingpong,
+        "pingpong",
+        "ns",
+        "a round trip between two tasks, over two channels of capacity 1",
+    ),
+    metric(
+        Row::Mpsc,
+        "mpsc",
+        "ns",
+        "one message from one task to another, through a channel of capacity cap",
+    ),
+    metric(
+        Row::Mutex,
+        "mutex",
+        "ns",
+        "locking a mutex that t tasks share, adding to what it guards, and unlocking it",
+    ),
+    metric(
         Row::Echo,
         "echo.cpu",
         "ns",
@@ -287,7 +303,7 @@ const fn must_shared(metric: &'static str, params: &'static str, limit: Limit) -
     }
 }
 
-const MUSTS: [Must; 24] = [
+const MUSTS: [Must; 30] = [
     must("switch", "w=1", Limit::Scaled(14.0)),
     must("yield", "w=1,t=2", Limit::Scaled(30.0)),
     must("yield", "w=1,t=1000", Limit::Scaled(36.0)),
@@ -313,6 +329,12 @@ const MUSTS: [Must; 24] = [
     must_shared("idle.bytes", "w=1,n=100000", Limit::AtMost(4_900.0)),
     must("idle.bytes", "w=1,n=1000000", Limit::AtMost(9_400.0)),
     must("idle.start", "w=1,n=100000", Limit::Scaled(4_000.0)),
+    must("pingpong", "w=1", Limit::Scaled(180.0)),
+    must("pingpong", "w=2", Limit::Scaled(300.0)),
+    must("mpsc", "w=1,cap=128", Limit::Scaled(45.0)),
+    must("mpsc", "w=2,cap=128", Limit::Scaled(60.0)),
+    must("mutex", "w=1,t=1", Limit::Scaled(15.0)),
+    must("mutex", "w=2,t=8", Limit::Scaled(100.0)),
     must("echo.cpu", "w=1,c=1", Limit::Times(1.0, "tokio-ct")),
     must("echo.cpu", "w=1,c=64", Limit::Times(1.03, "tokio-ct")),
     must("echo.cpu", "w=1,c=512", Limit::Times(1.03, "tokio-ct")),

@@ -1,8 +1,10 @@
 //! loom's, and queues made of them.
 
 pub(crate) mod deque;
+mod lazily;
 mod mutex;
 
+pub(crate) use lazily::ConstAtomicU32;
 pub(crate) use loom::cell::UnsafeCell;
 pub(crate) use loom::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence,

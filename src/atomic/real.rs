@@ -3,10 +3,10 @@
 use std::cell;
 
 pub(crate) use crossbeam_deque as deque;
+pub(crate) use std::sync::atomic::AtomicU32 as ConstAtomicU32;
 pub(crate) use std::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, fence,
 };
-pub(crate) use std::sync::atomic::{AtomicU32 as ConstAtomicU32, AtomicUsize as ConstAtomicUsize};
 pub(crate) use std::sync::{Mutex, MutexGuard};
 pub(crate) use std::thread::yield_now;
 pub(crate) use std::thread_local;

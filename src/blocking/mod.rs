@@ -6,14 +6,19 @@ mod queue;
 use std::cell::{Cell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
+use std::time::Duration;
 
 use crate::reason::WaitReason;
 use crate::sched;
+use crate::sys::clock;
 use crate::waker::{Outcome, Waker};
 use pool::Pool;
 use queue::Place;
 
 pub(crate) use pool::Counts;
+
+/// How often a plain thread looks for a place in the queue.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Runs `f`, which blocks, on a thread of the blocking pool while the calling greenlet parks; on a
 /// plain thread, in place.
@@ -65,7 +70,10 @@ where
         return f();
     }
     sched::unwind_if_cancelled();
-    let place = Pool::global().reserve().unwrap_or_else(wait_for_place);
+    let place = Pool::global().reserve().unwrap_or_else(|| {
+        // Without a deadline it ends with a place.
+        wait_for_place(None).expect("a place")
+    });
     run_on_pool(place, f)
 }
 
@@ -102,25 +110,30 @@ pub(crate) fn set_limits(threads: Option<usize>, queue: Option<usize>) {
     Pool::global().set_limits(threads, queue);
 }
 
-/// Parks until there is a place in the queue, or unwinds.
+/// Parks until there is a place in the queue; unwinds if the greenlet is cancelled. `None` when
+/// `deadline` passes first.
 #[cold]
-fn wait_for_place() -> Place {
+fn wait_for_place(deadline: Option<u64>) -> Option<Place> {
     let pool = Pool::global();
     let queued = Cell::new(false);
-    let outcome = sched::park(WaitReason::Blocking, None, |waker| {
+    let outcome = sched::park(WaitReason::Blocking, deadline, |waker| {
         queued.set(true);
         pool.wait_for_place(waker);
     });
     if outcome == Outcome::Woken {
-        return pool.granted();
+        return Some(pool.granted());
     }
-    // Cancelled: before the park, or in it, and then perhaps with a place already.
+    // Time is up, or it was cancelled: before the park, or in it, and then perhaps with a place
+    // already.
     if queued.get()
         && let Some((cell, generation)) = sched::last_park()
     {
         pool.give_up(cell, generation);
     }
-    sched::unwind_cancelled()
+    if outcome == Outcome::Cancelled {
+        sched::unwind_cancelled();
+    }
+    None
 }
 
 fn run_on_pool<F, T>(place: Place, f: F) -> T
@@ -137,6 +150,45 @@ where
     });
     let result = job.result.into_inner().expect("woken when the job is done");
     result.unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+/// Has `job` run on the blocking pool, and does not wait for its end. It must not unwind. If no thread
+/// can be had, it runs here.
+///
+/// False when `deadline` has passed before there was a place in the queue; `job` is dropped then, as
+/// it is when the caller is cancelled meanwhile, and unwinds.
+pub(crate) fn start(deadline: Option<u64>, job: pool::Job) -> bool {
+    let Some(place) = Pool::global().reserve().or_else(|| place_before(deadline)) else {
+        return false;
+    };
+    if !sched::on_greenlet() {
+        hand_over(place, job);
+        return true;
+    }
+    // On the hub, where a thread may be started.
+    sched::park_shielded(WaitReason::Blocking, None, |waker| {
+        hand_over(place, job);
+        waker.wake();
+    });
+    true
+}
+
+/// A place in the queue, if there is one before `deadline`.
+#[cold]
+fn place_before(deadline: Option<u64>) -> Option<Place> {
+    if sched::on_greenlet() {
+        return wait_for_place(deadline);
+    }
+    // Only greenlets queue up for a place, so a plain thread looks again and again.
+    loop {
+        if let Some(place) = Pool::global().reserve() {
+            return Some(place);
+        }
+        if deadline.is_some_and(|deadline| deadline <= clock::now()) {
+            return None;
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
 }
 
 /// On the stack of the greenlet that waits for it.
@@ -175,7 +227,12 @@ fn submit<F: FnOnce() -> T + Send, T: Send>(job: &Job<F, T>, place: Place, waker
     // SAFETY: the job lives on the greenlet's stack until the greenlet is woken, which is the last
     // that the closure does; what is dropped with the closure after that refers to nothing.
     let run: Box<dyn FnOnce() + Send> = unsafe { std::mem::transmute(run) };
-    if let Err(refused) = Pool::global().submit(place, run) {
+    hand_over(place, run);
+}
+
+/// Gives the job to the pool, or does it here. Called where a thread may be started.
+fn hand_over(place: Place, job: pool::Job) {
+    if let Err(refused) = Pool::global().submit(place, job) {
         (refused.job)();
     }
 }

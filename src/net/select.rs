@@ -38,11 +38,7 @@ impl<'fd> WaitFor<'fd> {
     }
 
     fn polled(&self) -> Polled<'fd> {
-        let events = match self.interest {
-            Interest::Read => libc::POLLIN,
-            Interest::Write => libc::POLLOUT,
-        };
-        Polled::new(self.fd, events)
+        Polled::new(self.fd, self.interest.poll_events())
     }
 }
 

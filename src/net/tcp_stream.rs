@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::resolve::first_that_works;
-use super::{ToSocketAddrs, stream_io};
+use super::{ToSocketAddrs, happy_eyeballs, stream_io};
 use crate::interest::Interest;
 use crate::reason::WaitReason;
 use crate::source::Source;
@@ -97,22 +97,55 @@ impl TcpStream {
         Self::connect_to(addr, Instant::now().checked_add(timeout))
     }
 
+    /// A connection to whichever of `addrs` answers first, made before `deadline` or not at all.
+    ///
+    /// They are tried in their order, but that IPv6 and IPv4 take turns; each one that has not
+    /// answered after 250 ms, or fails earlier, gives the next one its turn and goes on beside it
+    /// (RFC 8305, "Happy Eyeballs"). The sockets of those that come too late are closed. Where
+    /// addresses are known, but not all of them work, this is faster than
+    /// [`connect`](Self::connect), which waits for each one to fail. For a name, see
+    /// [`lookup_host`](super::lookup_host).
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`](io::ErrorKind::TimedOut) when `deadline` passes first, and those of
+    /// [`connect`](Self::connect).
+    ///
+    /// # Differences
+    ///
+    /// std has nothing like it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenlet::net::{TcpListener, TcpStream, lookup_host};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("localhost:0")?;
+    /// let port = listener.local_addr()?.port();
+    ///
+    /// let deadline = Some(Instant::now() + Duration::from_secs(10));
+    /// let mut addrs = lookup_host("localhost", deadline)?;
+    /// addrs.iter_mut().for_each(|addr| addr.set_port(port));
+    /// let stream = TcpStream::connect_happy_eyeballs(&addrs, deadline)?;
+    /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connect_happy_eyeballs(
+        addrs: &[SocketAddr],
+        deadline: Option<Instant>,
+    ) -> io::Result<TcpStream> {
+        let socket = happy_eyeballs::connect(addrs, deadline)?;
+        sys::fd::set_nonblocking(socket.as_fd(), false)?;
+        Ok(Self::new(Source::new(socket)))
+    }
+
     fn connect_to(addr: &SocketAddr, deadline: Option<Instant>) -> io::Result<Self> {
         let source = Source::new(socket::stream_for(addr, libc::SOCK_NONBLOCK)?);
-        // The first call begins to connect, each later one asks how far it got and takes the
-        // error if it failed. Unlike SO_ERROR, that is not fooled by a wake without a cause.
         source.retry_until(Interest::Write, WaitReason::Connect, deadline, |fd| {
-            loop {
-                let Err(error) = socket::connect(fd, addr) else {
-                    return Poll::Ready(Ok(()));
-                };
-                match error.raw_os_error() {
-                    Some(libc::EISCONN) => return Poll::Ready(Ok(())),
-                    Some(libc::EINPROGRESS | libc::EALREADY) => return Poll::Pending,
-                    Some(libc::EINTR) => {}
-                    _ => return Poll::Ready(Err(error)),
-                }
-            }
+            progress(fd, addr)
         })?;
         sys::fd::set_nonblocking(source.as_fd(), false)?;
         Ok(Self { source })
@@ -415,5 +448,23 @@ impl From<std::net::TcpStream> for TcpStream {
 impl From<TcpStream> for std::net::TcpStream {
     fn from(stream: TcpStream) -> Self {
         OwnedFd::from(stream).into()
+    }
+}
+
+/// How far a non-blocking socket got on its way to `addr`.
+///
+/// The first call begins to connect, each later one asks, and takes the error if it failed. Unlike
+/// `SO_ERROR`, that is not fooled by a wake without a cause.
+pub(super) fn progress(fd: BorrowedFd<'_>, addr: &SocketAddr) -> Poll<io::Result<()>> {
+    loop {
+        let Err(error) = socket::connect(fd, addr) else {
+            return Poll::Ready(Ok(()));
+        };
+        match error.raw_os_error() {
+            Some(libc::EISCONN) => return Poll::Ready(Ok(())),
+            Some(libc::EINPROGRESS | libc::EALREADY) => return Poll::Pending,
+            Some(libc::EINTR) => {}
+            _ => return Poll::Ready(Err(error)),
+        }
     }
 }

@@ -28,8 +28,12 @@ use crate::waker::{Header, WakeList};
 /// prime, so that no pattern of the program falls in with it.
 const LOOK_AROUND: u32 = 61;
 
-/// So many operations in a row may find their descriptor ready; then the greenlet yields.
-const IO_BUDGET: u32 = 128;
+/// What operations in a row may cost that need not wait; then the greenlet yields.
+const BUDGET: u32 = 1024;
+/// Of that, an operation whose descriptor was ready: 128 of them.
+pub(super) const IO_COST: u32 = 8;
+/// One that makes no system call, as on a channel.
+pub(super) const MEMORY_COST: u32 = 1;
 
 /// A hub with more timers than this wakes for several of them together,
 const MANY_TIMERS: usize = 256;
@@ -74,7 +78,7 @@ pub(crate) struct Hub {
     /// It was the one that polled, and has found nothing to run since.
     has_polled: Cell<bool>,
     wakes: RefCell<WakeList>,
-    io_budget: Cell<u32>,
+    budget: Cell<u32>,
     ids: RefCell<Range<u64>>,
     random: Cell<u64>,
     pub(super) sampler: Sampler,
@@ -103,7 +107,7 @@ impl Hub {
             searching: Cell::new(false),
             has_polled: Cell::new(false),
             wakes: RefCell::new(WakeList::new()),
-            io_budget: Cell::new(IO_BUDGET),
+            budget: Cell::new(BUDGET),
             ids: RefCell::new(0..0),
             random: Cell::new(arch::cycles() | 1),
             sampler: Sampler::new(),
@@ -465,10 +469,10 @@ impl Hub {
         }
     }
 
-    /// A greenlet is about to run: it may do so many operations.
+    /// A greenlet is about to run: it may do so much without a wait.
     #[inline]
-    pub(super) fn grant_io(&self) {
-        self.io_budget.set(IO_BUDGET);
+    pub(super) fn grant_budget(&self) {
+        self.budget.set(BUDGET);
     }
 
     /// A greenlet has read a file.
@@ -482,19 +486,19 @@ impl Hub {
         }
     }
 
-    /// An operation found its descriptor ready. Answers whether it is somebody else's turn.
+    /// An operation need not wait. Answers whether it is somebody else's turn.
     #[inline]
-    pub(super) fn spend_io(&self) -> bool {
-        let left = self.io_budget.get() - 1;
-        self.io_budget.set(left);
-        left == 0 && self.spent_io()
+    pub(super) fn spend(&self, cost: u32) -> bool {
+        let left = self.budget.get().saturating_sub(cost);
+        self.budget.set(left);
+        left == 0 && self.spent()
     }
 
     /// Those whose turn it is may be waiting for a descriptor or a timer themselves, so the hub
-    /// looks around next: 128 operations can take as long as thousands of switches.
+    /// looks around next: so many operations can take as long as thousands of switches.
     #[cold]
-    fn spent_io(&self) -> bool {
-        self.io_budget.set(IO_BUDGET);
+    fn spent(&self) -> bool {
+        self.budget.set(BUDGET);
         self.tick.set(LOOK_AROUND - 1);
         true
     }

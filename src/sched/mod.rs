@@ -131,8 +131,19 @@ pub(crate) fn count_read(offloaded: bool) {
 /// their turn.
 #[inline]
 pub(crate) fn spend_io() {
+    spend(hub::IO_COST);
+}
+
+/// The same for an operation that makes no system call, which costs less.
+#[inline]
+pub(crate) fn spend_memory() {
+    spend(hub::MEMORY_COST);
+}
+
+#[inline]
+fn spend(cost: u32) {
     let current = current::get();
-    if current.greenlet().is_some() && current.hub().is_some_and(hub::Hub::spend_io) {
+    if current.greenlet().is_some() && current.hub().is_some_and(|hub| hub.spend(cost)) {
         park::yield_if_possible();
     }
 }

@@ -28,7 +28,7 @@ impl Hub {
         }
         let remote = self.remote();
         remote.counters.switches.increment();
-        self.grant_io();
+        self.grant_budget();
         // Relaxed, here and below: see `inspect`, whose barrier does for both.
         remote.running.store(cell.as_ptr(), Relaxed);
         // SAFETY: as above; it is started.

@@ -75,6 +75,8 @@ impl<T> Channel<T> {
 
     #[inline]
     pub(super) fn try_send(&self, message: T) -> Result<(), NotSent<T>> {
+        // First, for who is cancelled in there has not sent.
+        sched::spend_memory();
         let mut waiting = Claimed::new();
         let mut state = self.state.lock();
         let sent = state.send(message, &mut waiting);
@@ -121,6 +123,8 @@ impl<T> Channel<T> {
 
     #[inline]
     pub(super) fn try_receive(&self) -> Result<T, NotReceived> {
+        // First, for who is cancelled in there has not received.
+        sched::spend_memory();
         let mut waiting = Claimed::new();
         let mut state = self.state.lock();
         let received = state.receive(&mut waiting);

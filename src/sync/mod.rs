@@ -6,6 +6,9 @@
 //! *Fairness:* nobody starves. Waiters are served first in, first out; [`Mutex`] and [`RwLock`] tell what
 //! newcomers may do.
 //!
+//! So that a greenlet that never has to wait lets others run on its hub, every 1024th operation on a channel, or
+//! look at a lock that is taken or a value that is not there, yields.
+//!
 //! *When a runtime is dropped* a greenlet that waits here unwinds. What it waited for has not
 //! happened: it has no lock, took no message and no notification, and the others lose nothing.
 
@@ -24,6 +27,9 @@ mod raw_rw_lock;
 mod rw_lock;
 mod spin;
 mod wait_list;
+
+#[cfg(all(test, loom))]
+mod models;
 
 pub use std::sync::{Arc, LockResult, PoisonError, TryLockError, TryLockResult, Weak, atomic};
 

@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{LockResult, TryLockError, TryLockResult};
 
-use super::poison::{Entered, Poison};
+use super::poison::{Entered, Poison, would_block};
 use super::raw_mutex::RawMutex;
 
 /// A mutual exclusion lock: [`std::sync::Mutex`], which parks the greenlet that waits for it.
@@ -136,7 +136,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
         if !self.raw.try_lock() {
-            return Err(TryLockError::WouldBlock);
+            return would_block();
         }
         // SAFETY: it has just been locked.
         Ok(unsafe { MutexGuard::new(self) }?)
@@ -197,7 +197,7 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
         match self.try_lock() {
             Ok(guard) => fields.field("data", &&*guard),
             Err(TryLockError::Poisoned(poisoned)) => fields.field("data", &&**poisoned.get_ref()),
-            Err(TryLockError::WouldBlock) => fields.field("data", &format_args!("<locked>")),
+            Err(TryLockError::WouldBlock) => fields.field("data", &"<locked>"),
         };
         fields.field("poisoned", &self.is_poisoned());
         fields.finish_non_exhaustive()

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 use super::wait_list::{Claimed, Enlist, WaitList, wait};
-use crate::atomic::{ConstAtomicU32, ConstAtomicUsize};
+use crate::atomic::ConstAtomicU32;
 use crate::lock::Mutex;
 use crate::reason::WaitReason;
 use crate::sched;
@@ -47,8 +48,8 @@ const WAITING: u32 = 4;
 pub struct Once {
     /// A stage, with or without [`WAITING`].
     state: ConstAtomicU32,
-    /// The cell of the one who runs, or 0. Written by that one.
-    runner: ConstAtomicUsize,
+    /// The cell of the one who runs, or 0. Written by that one, and told from others by itself only.
+    runner: AtomicUsize,
     waiters: Mutex<WaitList<()>>,
 }
 
@@ -71,7 +72,7 @@ impl Once {
     pub const fn new() -> Self {
         Self {
             state: ConstAtomicU32::new(INCOMPLETE),
-            runner: ConstAtomicUsize::new(0),
+            runner: AtomicUsize::new(0),
             waiters: Mutex::new(WaitList::new()),
         }
     }

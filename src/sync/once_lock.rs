@@ -5,6 +5,7 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use super::once::Once;
+use crate::sched;
 
 /// A value that is written once: [`std::sync::OnceLock`], which parks the greenlet that waits for
 /// another one's initialisation.
@@ -64,7 +65,7 @@ impl<T> OnceLock<T> {
     #[inline]
     pub fn get(&self) -> Option<&T> {
         if !self.once.is_completed() {
-            return None;
+            return none();
         }
         // SAFETY: the initialisation is complete, so nobody writes any more.
         unsafe { (*self.value.get()).as_ref() }
@@ -128,6 +129,13 @@ impl<T> OnceLock<T> {
     pub fn take(&mut self) -> Option<T> {
         std::mem::take(self).into_inner()
     }
+}
+
+/// Who asks again and again lets the one that initialises have its turn.
+#[cold]
+fn none<T>() -> Option<T> {
+    sched::spend_memory();
+    None
 }
 
 impl<T> Default for OnceLock<T> {

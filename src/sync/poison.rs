@@ -2,8 +2,10 @@
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{LockResult, PoisonError};
+use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 use std::thread;
+
+use crate::sched;
 
 /// Set when a guard is dropped by a panic that has begun since the guard was made.
 ///
@@ -58,4 +60,11 @@ impl Poison {
             Ok(value)
         }
     }
+}
+
+/// Who tries again and again lets the one that has the lock have its turn.
+#[cold]
+pub(super) fn would_block<G>() -> TryLockResult<G> {
+    sched::spend_memory();
+    Err(TryLockError::WouldBlock)
 }

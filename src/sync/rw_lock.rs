@@ -9,7 +9,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 use std::sync::{LockResult, TryLockError, TryLockResult};
 
-use super::poison::{Entered, Poison};
+use super::poison::{Entered, Poison, would_block};
 use super::raw_rw_lock::RawRwLock;
 
 /// A reader-writer lock: [`std::sync::RwLock`], which parks the greenlet that waits for it.
@@ -150,7 +150,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
         if !self.raw.try_read() {
-            return Err(TryLockError::WouldBlock);
+            return would_block();
         }
         // SAFETY: it has just been locked to read.
         Ok(unsafe { RwLockReadGuard::new(self) }?)
@@ -181,7 +181,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
         if !self.raw.try_write() {
-            return Err(TryLockError::WouldBlock);
+            return would_block();
         }
         // SAFETY: it has just been locked to write.
         Ok(unsafe { RwLockWriteGuard::new(self) }?)

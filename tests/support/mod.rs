@@ -4,7 +4,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub(crate) mod child;
-pub(crate) mod directory;
+pub(crate) mod crowd;
 pub(crate) mod flag;
 pub(crate) mod hubs;
 pub(crate) mod parks;
@@ -16,6 +16,7 @@ pub(crate) mod storm;
 pub(crate) mod temp;
 pub(crate) mod watchdog;
 
+pub(crate) use crowd::{crowd, in_crowd};
 pub(crate) use flag::{Barrier, Flag};
 pub(crate) use hubs::{
     Wait, at_once, go_to_hub, on_hubs, runtime, watched, with_and_without_moves, with_hubs,

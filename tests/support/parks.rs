@@ -9,9 +9,7 @@ use super::hubs::{runtime, watched};
 pub(crate) fn parks<T: Send>(wait: impl FnOnce() -> T + Send, end: impl FnOnce() + Send) -> T {
     let _watchdog = watched();
     let runtime = runtime(1);
-    let mut result = None;
     let before = runtime.stats().parks;
-    // SAFETY of the borrows: `run` waits, and both greenlets are joined inside.
     runtime.run(|| {
         greenlet::thread::scope(|scope| {
             let waiting = scope.spawn(wait);
@@ -24,10 +22,9 @@ pub(crate) fn parks<T: Send>(wait: impl FnOnce() -> T + Send, end: impl FnOnce()
             // The sleep above is one of them.
             assert!(runtime.stats().parks - before >= 2, "it did not park");
             end();
-            result = Some(waiting.join().expect("no panic"));
-        });
-    });
-    result.expect("it was joined")
+            waiting.join().expect("no panic")
+        })
+    })
 }
 
 /// The same for a wait that ends by itself, as by time.

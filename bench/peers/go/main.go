@@ -45,6 +45,12 @@ func main() {
 		timers("timers.warm", params["n"])
 	case "idle":
 		idle(params["n"])
+	case "pingpong":
+		say("pingpong", pingpong())
+	case "mpsc":
+		say("mpsc", messages(params["cap"]))
+	case "mutex":
+		say("mutex", mutex(params["t"]))
 	case "echo", "conns":
 		fail(serve())
 	default:
@@ -242,6 +248,83 @@ func resident() float64 {
 		}
 	}
 	return 1024 * float64(total)
+}
+
+// Nanoseconds of a round trip over two channels.
+func pingpong() float64 {
+	ping, pong := make(chan int, 1), make(chan int, 1)
+	go func() {
+		for ball := range ping {
+			pong <- ball
+		}
+	}()
+	defer close(ping)
+	return loop(func() {
+		ping <- 1
+		<-pong
+	})
+}
+
+// Nanoseconds per message through a channel.
+func messages(capacity int) float64 {
+	channel := make(chan int, capacity)
+	go func() {
+		for {
+			channel <- 1
+		}
+	}()
+	return loop(func() { <-channel })
+}
+
+// Nanoseconds per operation, after a warm-up.
+func loop(operation func()) float64 {
+	const batch = 1024
+	pass := func(limit time.Duration) float64 {
+		since := now()
+		for count := 0; ; count += batch {
+			if time := now() - since; time >= limit {
+				return float64(time.Nanoseconds()) / float64(count)
+			}
+			for i := 0; i < batch; i++ {
+				operation()
+			}
+		}
+	}
+	pass(duration / 4)
+	return pass(duration)
+}
+
+// Nanoseconds to lock, add and unlock, in the median round.
+func mutex(tasks int) float64 {
+	const locks = 50_000
+	var number int
+	var mutex sync.Mutex
+	round := func() time.Duration {
+		since := now()
+		var all sync.WaitGroup
+		all.Add(tasks)
+		for i := 0; i < tasks; i++ {
+			go func() {
+				defer all.Done()
+				for i := 0; i < locks; i++ {
+					mutex.Lock()
+					number++
+					mutex.Unlock()
+				}
+			}()
+		}
+		all.Wait()
+		return now() - since
+	}
+	round()
+	var rounds []float64
+	for spent := time.Duration(0); len(rounds) < 3 || spent < duration; {
+		time := round()
+		spent += time
+		rounds = append(rounds, float64(time.Nanoseconds())/float64(tasks*locks))
+	}
+	sort.Float64s(rounds)
+	return rounds[len(rounds)/2]
 }
 
 func serve() error {

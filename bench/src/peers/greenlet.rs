@@ -5,10 +5,11 @@ use std::mem::ManuallyDrop;
 
 use greenlet::Runtime;
 use greenlet::net::{TcpListener, TcpStream};
+use greenlet::sync::{Arc, Mutex, mpsc};
 
 use super::{ADDRESS, BUFFER, Job, Value, say_address};
 use crate::idle::Idle;
-use crate::meter::{Meter, Rounds, Yields};
+use crate::meter::{LOCKS, Meter, Rounds, Yields};
 use crate::rows::Row;
 use crate::sleeps::{self, Sleeps};
 
@@ -34,6 +35,9 @@ pub(super) fn measure(job: &Job, share_thread_locals: bool) -> io::Result<Vec<Va
             Ok(())
         }),
         Row::Idle => runtime.run(|| idle(job)),
+        Row::Pingpong => Ok(vec![("pingpong", runtime.run(|| pingpong(job)))]),
+        Row::Mpsc => Ok(vec![("mpsc", runtime.run(|| messages(job)))]),
+        Row::Mutex => Ok(vec![("mutex", runtime.run(|| mutex(job)))]),
         Row::Echo | Row::Conns => runtime.run(serve),
     }
 }
@@ -97,6 +101,54 @@ fn idle(job: &Job) -> io::Result<Vec<Value>> {
         greenlet::yield_now();
     }
     idle.end()
+}
+
+fn pingpong(job: &Job) -> f64 {
+    let (ping, pinged) = mpsc::sync_channel(1);
+    let (pong, ponged) = mpsc::sync_channel(1);
+    let other = greenlet::spawn(move || {
+        for ball in pinged {
+            pong.send(ball).expect("it is waited for");
+        }
+    });
+    let mut meter = Meter::new(job);
+    while meter.more() {
+        ping.send(1).expect("the other is there");
+        ponged.recv().expect("the other is there");
+    }
+    drop(ping);
+    join_all(vec![other]);
+    meter.ns()
+}
+
+fn messages(job: &Job) -> f64 {
+    let (sender, receiver) = mpsc::sync_channel(job.params.get("cap"));
+    let other = greenlet::spawn(move || while sender.send(1).is_ok() {});
+    let mut meter = Meter::new(job);
+    while meter.more() {
+        receiver.recv().expect("the sender is there");
+    }
+    drop(receiver);
+    join_all(vec![other]);
+    meter.ns()
+}
+
+fn mutex(job: &Job) -> f64 {
+    let tasks = job.params.get("t");
+    let number = Arc::new(Mutex::new(0));
+    let mut rounds = Rounds::new(job, tasks * LOCKS);
+    while rounds.more() {
+        let tasks = (0..tasks).map(|_| {
+            let number = Arc::clone(&number);
+            greenlet::spawn(move || {
+                for _ in 0..LOCKS {
+                    *number.lock().expect("nobody panics") += 1;
+                }
+            })
+        });
+        join_all(tasks.collect());
+    }
+    rounds.ns()
 }
 
 fn serve() -> io::Result<Vec<Value>> {

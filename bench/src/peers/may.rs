@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use ::may::coroutine::{self, JoinHandle, park, yield_now};
 use ::may::net::{TcpListener, TcpStream};
-use ::may::sync::Barrier;
+use ::may::sync::{Barrier, Mutex, mpsc};
 
 use super::{ADDRESS, BUFFER, Job, Value, not_in_here, say_address};
 use crate::idle::Idle;
-use crate::meter::{Meter, Rounds, Yields};
+use crate::meter::{LOCKS, Meter, Rounds, Yields};
 use crate::rows::Row;
 use crate::sleeps::{self, Sleeps};
 
@@ -29,6 +29,9 @@ pub(super) fn measure(job: &Job) -> io::Result<Vec<Value>> {
             run(job, move |_| sleep(sleeps))
         }),
         Row::Idle => run(job, idle)?,
+        Row::Pingpong => Ok(vec![("pingpong", run(job, pingpong)?)]),
+        Row::Mpsc => Ok(vec![("mpsc", run(job, messages)?)]),
+        Row::Mutex => Ok(vec![("mutex", run(job, mutex)?)]),
         Row::Echo | Row::Conns => run(job, |_| serve())?,
     }
 }
@@ -106,6 +109,71 @@ fn idle(job: &Job) -> io::Result<Vec<Value>> {
         yield_now();
     }
     idle.end()
+}
+
+/// Its channels have no bound, which makes no difference here.
+fn pingpong(job: &Job) -> f64 {
+    let (ping, pinged) = mpsc::channel();
+    let (pong, ponged) = mpsc::channel();
+    let other = spawn(move || {
+        for ball in pinged {
+            pong.send(ball).expect("it is waited for");
+        }
+    });
+    let mut meter = Meter::new(job);
+    while meter.more() {
+        ping.send(1).expect("the other is there");
+        ponged.recv().expect("the other is there");
+    }
+    drop(ping);
+    join_all(vec![other]);
+    meter.ns()
+}
+
+/// Its channels have no bound, so the receiver tells the sender when there is room for half as many as there
+/// may be.
+fn messages(job: &Job) -> f64 {
+    let half = job.params.get("cap") / 2;
+    let (sender, receiver) = mpsc::channel();
+    let (room, made_room) = mpsc::channel();
+    room.send(()).expect("the sender is there");
+    let other = spawn(move || {
+        while made_room.recv().is_ok() {
+            for _ in 0..half {
+                let _ = sender.send(1);
+            }
+        }
+    });
+    let mut meter = Meter::new(job);
+    let mut received = 0;
+    while meter.more() {
+        if received % half == 0 {
+            room.send(()).expect("the sender is there");
+        }
+        receiver.recv().expect("the sender is there");
+        received += 1;
+    }
+    drop(room);
+    join_all(vec![other]);
+    meter.ns()
+}
+
+fn mutex(job: &Job) -> f64 {
+    let tasks = job.params.get("t");
+    let number = Arc::new(Mutex::new(0));
+    let mut rounds = Rounds::new(job, tasks * LOCKS);
+    while rounds.more() {
+        let tasks = (0..tasks).map(|_| {
+            let number = Arc::clone(&number);
+            spawn(move || {
+                for _ in 0..LOCKS {
+                    *number.lock().expect("nobody panics") += 1;
+                }
+            })
+        });
+        join_all(tasks.collect());
+    }
+    rounds.ns()
 }
 
 fn serve() -> io::Result<Vec<Value>> {

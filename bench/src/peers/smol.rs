@@ -1,17 +1,19 @@
 //! smol: one executor, which each worker runs together with the reactor.
 
 use std::io;
+use std::sync::Arc;
 use std::thread;
 
 use ::smol::channel;
 use ::smol::future::{pending, yield_now};
 use ::smol::io::{AsyncReadExt, AsyncWriteExt};
+use ::smol::lock::Mutex;
 use ::smol::net::{TcpListener, TcpStream};
 use ::smol::{Executor, Task, Timer, block_on};
 
 use super::{ADDRESS, BUFFER, Job, Value, not_in_here, say_address};
 use crate::idle::Idle;
-use crate::meter::{Meter, Rounds, Yields};
+use crate::meter::{LOCKS, Meter, Rounds, Yields};
 use crate::rows::Row;
 use crate::sleeps::{self, Sleeps};
 
@@ -31,6 +33,9 @@ pub(super) fn measure(job: &Job) -> io::Result<Vec<Value>> {
             Ok(())
         }),
         Row::Idle => run(idle(job.clone())),
+        Row::Pingpong => Ok(vec![("pingpong", run(pingpong(job.clone())))]),
+        Row::Mpsc => Ok(vec![("mpsc", run(messages(job.clone())))]),
+        Row::Mutex => Ok(vec![("mutex", run(mutex(job.clone())))]),
         Row::Echo | Row::Conns => run(serve()),
     }
 }
@@ -102,6 +107,54 @@ async fn idle(job: Job) -> io::Result<Vec<Value>> {
     let values = idle.end();
     drop(end);
     values
+}
+
+async fn pingpong(job: Job) -> f64 {
+    let (ping, pinged) = channel::bounded(1);
+    let (pong, ponged) = channel::bounded(1);
+    let other = EXECUTOR.spawn(async move {
+        while let Ok(ball) = pinged.recv().await {
+            pong.send(ball).await.expect("it is waited for");
+        }
+    });
+    let mut meter = Meter::new(&job);
+    while meter.more() {
+        ping.send(1).await.expect("the other is there");
+        ponged.recv().await.expect("the other is there");
+    }
+    drop(ping);
+    join_all(vec![other]).await;
+    meter.ns()
+}
+
+async fn messages(job: Job) -> f64 {
+    let (sender, receiver) = channel::bounded(job.params.get("cap"));
+    let other = EXECUTOR.spawn(async move { while sender.send(1).await.is_ok() {} });
+    let mut meter = Meter::new(&job);
+    while meter.more() {
+        receiver.recv().await.expect("the sender is there");
+    }
+    drop(receiver);
+    join_all(vec![other]).await;
+    meter.ns()
+}
+
+async fn mutex(job: Job) -> f64 {
+    let tasks = job.params.get("t");
+    let number = Arc::new(Mutex::new(0));
+    let mut rounds = Rounds::new(&job, tasks * LOCKS);
+    while rounds.more() {
+        let tasks = (0..tasks).map(|_| {
+            let number = Arc::clone(&number);
+            EXECUTOR.spawn(async move {
+                for _ in 0..LOCKS {
+                    *number.lock().await += 1;
+                }
+            })
+        });
+        join_all(tasks.collect()).await;
+    }
+    rounds.ns()
 }
 
 async fn serve() -> io::Result<Vec<Value>> {

@@ -2,11 +2,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, Builder, JoinHandle, park, yield_now};
 
 use super::{ADDRESS, BUFFER, Job, Value, not_in_here, say_address};
 use crate::idle::Idle;
-use crate::meter::{Meter, Rounds, Yields};
+use crate::meter::{LOCKS, Meter, Rounds, Yields};
 use crate::rows::Row;
 use crate::sleeps::{self, Sleeps};
 
@@ -21,6 +22,9 @@ pub(super) fn measure(job: &Job) -> io::Result<Vec<Value>> {
         Row::SpawnBatch => Ok(vec![("spawn_batch", spawn_batch(job)?)]),
         Row::Timers => sleeps::measure(job.params.get("n"), sleep),
         Row::Idle => idle(job),
+        Row::Pingpong => Ok(vec![("pingpong", pingpong(job)?)]),
+        Row::Mpsc => Ok(vec![("mpsc", messages(job)?)]),
+        Row::Mutex => Ok(vec![("mutex", mutex(job)?)]),
         Row::Echo | Row::Conns => serve(),
     }
 }
@@ -97,6 +101,54 @@ fn idle(job: &Job) -> io::Result<Vec<Value>> {
         yield_now();
     }
     idle.end()
+}
+
+fn pingpong(job: &Job) -> io::Result<f64> {
+    let (ping, pinged) = mpsc::sync_channel(1);
+    let (pong, ponged) = mpsc::sync_channel(1);
+    let other = spawn(move || {
+        for ball in pinged {
+            pong.send(ball).expect("it is waited for");
+        }
+    })?;
+    let mut meter = Meter::new(job);
+    while meter.more() {
+        ping.send(1).expect("the other is there");
+        ponged.recv().expect("the other is there");
+    }
+    drop(ping);
+    join_all(vec![other]);
+    Ok(meter.ns())
+}
+
+fn messages(job: &Job) -> io::Result<f64> {
+    let (sender, receiver) = mpsc::sync_channel(job.params.get("cap"));
+    let other = spawn(move || while sender.send(1).is_ok() {})?;
+    let mut meter = Meter::new(job);
+    while meter.more() {
+        receiver.recv().expect("the sender is there");
+    }
+    drop(receiver);
+    join_all(vec![other]);
+    Ok(meter.ns())
+}
+
+fn mutex(job: &Job) -> io::Result<f64> {
+    let tasks = job.params.get("t");
+    let number = Arc::new(Mutex::new(0));
+    let mut rounds = Rounds::new(job, tasks * LOCKS);
+    while rounds.more() {
+        let tasks = (0..tasks).map(|_| {
+            let number = Arc::clone(&number);
+            move || {
+                for _ in 0..LOCKS {
+                    *number.lock().expect("nobody panics") += 1;
+                }
+            }
+        });
+        join_all(spawn_all(tasks)?);
+    }
+    Ok(rounds.ns())
 }
 
 fn serve() -> io::Result<Vec<Value>> {

@@ -2,17 +2,18 @@
 
 use std::io;
 use std::mem::ManuallyDrop;
+use std::sync::Arc;
 
 use ::tokio::io::{AsyncReadExt, AsyncWriteExt};
 use ::tokio::net::{TcpListener, TcpStream};
 use ::tokio::runtime::{Builder, Runtime};
-use ::tokio::sync::Notify;
+use ::tokio::sync::{Mutex, Notify, mpsc};
 use ::tokio::task::{JoinHandle, yield_now};
 use ::tokio::{spawn, time};
 
 use super::{ADDRESS, BUFFER, Job, Value, not_in_here, say_address};
 use crate::idle::Idle;
-use crate::meter::{Meter, Rounds, Yields};
+use crate::meter::{LOCKS, Meter, Rounds, Yields};
 use crate::rows::Row;
 use crate::sleeps::{self, Sleeps};
 
@@ -38,6 +39,9 @@ pub(super) fn measure(job: &Job, current_thread: bool) -> io::Result<Vec<Value>>
             Ok(())
         }),
         Row::Idle => run(&runtime, idle(job.clone())),
+        Row::Pingpong => Ok(vec![("pingpong", run(&runtime, pingpong(job.clone())))]),
+        Row::Mpsc => Ok(vec![("mpsc", run(&runtime, messages(job.clone())))]),
+        Row::Mutex => Ok(vec![("mutex", run(&runtime, mutex(job.clone())))]),
         Row::Echo | Row::Conns => run(&runtime, serve()),
     }
 }
@@ -109,6 +113,54 @@ async fn idle(job: Job) -> io::Result<Vec<Value>> {
         yield_now().await;
     }
     idle.end()
+}
+
+async fn pingpong(job: Job) -> f64 {
+    let (ping, mut pinged) = mpsc::channel(1);
+    let (pong, mut ponged) = mpsc::channel(1);
+    let other = spawn(async move {
+        while let Some(ball) = pinged.recv().await {
+            pong.send(ball).await.expect("it is waited for");
+        }
+    });
+    let mut meter = Meter::new(&job);
+    while meter.more() {
+        ping.send(1).await.expect("the other is there");
+        ponged.recv().await.expect("the other is there");
+    }
+    drop(ping);
+    join_all(vec![other]).await;
+    meter.ns()
+}
+
+async fn messages(job: Job) -> f64 {
+    let (sender, mut receiver) = mpsc::channel(job.params.get("cap"));
+    let other = spawn(async move { while sender.send(1).await.is_ok() {} });
+    let mut meter = Meter::new(&job);
+    while meter.more() {
+        receiver.recv().await.expect("the sender is there");
+    }
+    drop(receiver);
+    join_all(vec![other]).await;
+    meter.ns()
+}
+
+async fn mutex(job: Job) -> f64 {
+    let tasks = job.params.get("t");
+    let number = Arc::new(Mutex::new(0));
+    let mut rounds = Rounds::new(&job, tasks * LOCKS);
+    while rounds.more() {
+        let tasks = (0..tasks).map(|_| {
+            let number = Arc::clone(&number);
+            spawn(async move {
+                for _ in 0..LOCKS {
+                    *number.lock().await += 1;
+                }
+            })
+        });
+        join_all(tasks.collect()).await;
+    }
+    rounds.ns()
 }
 
 async fn serve() -> io::Result<Vec<Value>> {

@@ -14,9 +14,13 @@ use super::KERNEL;
 pub(super) struct Waiting(Vec<(usize, Arc<Condvar>)>);
 
 pub(crate) fn wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
+    if super::is_over(timeout) {
+        // Who looks again sees something new.
+        return loom::thread::yield_now();
+    }
     let mut waiting = KERNEL.lock.lock().unwrap();
     // Relaxed: who wakes has changed the word before it takes the lock.
-    if super::is_over(timeout) || word.load(Relaxed) != expected {
+    if word.load(Relaxed) != expected {
         return;
     }
     let woken = Arc::new(Condvar::new());
