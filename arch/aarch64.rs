@@ -185,6 +185,23 @@ pub(crate) unsafe fn syscall4(number: usize, a: usize, b: usize, c: usize, d: us
     result
 }
 
+/// [`syscall4`] with six arguments.
+///
+/// # Safety
+///
+/// As for [`syscall4`].
+#[inline]
+pub(crate) unsafe fn syscall6(number: usize, arguments: [usize; 6]) -> isize {
+    let [a, b, c, d, e, f] = arguments;
+    let result: isize;
+    // SAFETY: as in `syscall4`.
+    unsafe {
+        asm!("svc 0", in("x8") number, inlateout("x0") a => result, in("x1") b, in("x2") c,
+             in("x3") d, in("x4") e, in("x5") f, options(nostack));
+    }
+    result
+}
+
 /// Where the thread was when the signal with this context arrived.
 pub(crate) fn registers(context: &libc::ucontext_t) -> Registers {
     let registers = &context.uc_mcontext;

@@ -15,6 +15,7 @@
 //! | [`set_float_control`] | writes it |
 //! | [`cycles`] | a cheap, monotonic-enough counter |
 //! | [`syscall4`] | a system call that no C library function stands in front of |
+//! | [`syscall6`] | the same with six arguments |
 //! | [`registers`] | where a signal's context says that the thread was |
 
 #[cfg(target_arch = "aarch64")]

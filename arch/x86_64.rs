@@ -196,6 +196,24 @@ pub(crate) unsafe fn syscall4(number: usize, a: usize, b: usize, c: usize, d: us
     result
 }
 
+/// [`syscall4`] with six arguments.
+///
+/// # Safety
+///
+/// As for [`syscall4`].
+#[inline]
+pub(crate) unsafe fn syscall6(number: usize, arguments: [usize; 6]) -> isize {
+    let [a, b, c, d, e, f] = arguments;
+    let result: isize;
+    // SAFETY: as in `syscall4`.
+    unsafe {
+        asm!("syscall", inlateout("rax") number => result, in("rdi") a, in("rsi") b,
+             in("rdx") c, in("r10") d, in("r8") e, in("r9") f, lateout("rcx") _,
+             lateout("r11") _, options(nostack));
+    }
+    result
+}
+
 /// Where the thread was when the signal with this context arrived.
 pub(crate) fn registers(context: &libc::ucontext_t) -> Registers {
     let registers = &context.uc_mcontext.gregs;

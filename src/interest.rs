@@ -8,3 +8,13 @@ pub(crate) enum Interest {
     /// Room to write, the end of connecting, or an error.
     Write,
 }
+
+impl Interest {
+    /// What poll(2) calls it.
+    pub(crate) fn poll_events(self) -> libc::c_short {
+        match self {
+            Self::Read => libc::POLLIN,
+            Self::Write => libc::POLLOUT,
+        }
+    }
+}

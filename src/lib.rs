@@ -39,7 +39,10 @@
 //! | starting | [`run`], [`try_run`], [`Runtime`], [`RuntimeBuilder`] |
 //! | greenlets | [`spawn`], [`try_spawn`], [`Builder`], [`JoinHandle`]; [`spawn_local`] for what is not `Send` |
 //! | the one that runs | [`current`], [`park`], [`sleep`], [`yield_now`], [`hub_id`] |
-//! | TCP | [`net`], which has std's names |
+//! | std's modules, made green | [`net`], [`fs`], [`process`], [`thread`], [`sync`], [`time`], [`io`], [`os`]; all of std with these in place: [`std`](mod@crate::std) |
+//! | calls that block all the same | [`blocking`] |
+//! | signals | [`signal`] |
+//! | calls that block | [`blocking`] |
 //! | much stack for a moment | [`on_thread_stack`] |
 //! | another allocator than the system's | [`OnWorker`] |
 //! | what went wrong | [`Deadlock`], [`BlockedHub`] |
@@ -52,52 +55,38 @@
 //! Every function here may be called anywhere. In a greenlet, what waits parks the greenlet, and its
 //! hub runs others. On a plain thread it blocks the thread.
 //!
-//! What blocks without this crate's knowledge blocks the hub: `std::net`, `std::fs`, standard input,
-//! [`Child::wait`](std::process::Child::wait) and [`Command::output`](std::process::Command::output), a
-//! *contended* std lock, and of [`std::thread`] `sleep`, `park` and `JoinHandle::join`. Short waits of
-//! that kind do no harm; long ones stop the other greenlets of that hub, and `std::thread::park` waits
-//! for ever if one of those is to unpark it.
+//! What blocks without this crate's knowledge blocks the hub: std's own `net`, `fs`, `process` and
+//! standard input, a *contended* std lock, and of [`std::thread`] `sleep`, `park` and
+//! `JoinHandle::join`. Short waits of that kind do no harm; long ones stop the other greenlets of that
+//! hub. Use this crate's items of the same names; run what has none, such as a client library that
+//! brings its own sockets, with [`blocking`].
 //!
-//! **Never hold a std lock over a wait, and never wait in a std channel, `Condvar` or `Barrier`.** The
-//! greenlet that would end such a wait may need the very hub that it blocks: with one hub that is a
-//! certain deadlock, with more it depends on timing. Reading and writing a stream may wait, so they
-//! count, even where they need not: every 128th operation gives others their turn. A guard in the head of a `match` or `for` lives to its end:
-//! `match queue.lock().unwrap().pop() { None => greenlet::sleep(pause), .. }` holds the lock over
-//! the sleep. Take what you need out of the lock first, and let idle greenlets [`park`]:
+//! **Never hold a std lock over a wait, and never wait in a std channel, `Condvar` or `Barrier`:** use
+//! [`sync`]'s. The greenlet that would end such a wait may need the very hub that it blocks: with one hub that
+//! is a certain deadlock, with more it depends on timing. Reading and writing a stream may wait, so they
+//! count, even where they need not: every 128th operation gives others their turn. The locks and channels of
+//! [`sync`] may be held over any wait, and are waited for by greenlets and plain threads alike:
 //!
 //! ```
-//! use std::collections::VecDeque;
-//! use std::sync::{Arc, Mutex};
-//!
-//! /// Lines for one greenlet, the only one that takes them.
-//! #[derive(Default)]
-//! struct Mailbox(Mutex<VecDeque<String>>);
-//!
-//! impl Mailbox {
-//!     fn put(&self, line: &str, owner: &greenlet::Greenlet) {
-//!         self.0.lock().unwrap().push_back(line.to_owned());
-//!         owner.unpark();
-//!     }
-//!
-//!     fn take(&self) -> String {
-//!         loop {
-//!             let first = self.0.lock().unwrap().pop_front();
-//!             match first {
-//!                 Some(line) => return line,
-//!                 None => greenlet::park(),
-//!             }
-//!         }
-//!     }
-//! }
+//! use greenlet::sync::{Mutex, mpsc};
+//! use std::sync::Arc;
+//! use std::time::Duration;
 //!
 //! greenlet::run(|| {
-//!     let mailbox = Arc::new(Mailbox::default());
-//!     let reader = greenlet::spawn({
-//!         let mailbox = mailbox.clone();
-//!         move || mailbox.take()
-//!     });
-//!     mailbox.put("hello", reader.thread());
-//!     assert_eq!(reader.join().unwrap(), "hello");
+//!     let (sender, receiver) = mpsc::channel();
+//!     let count = Arc::new(Mutex::new(0));
+//!     for n in 0..3 {
+//!         let (sender, count) = (sender.clone(), count.clone());
+//!         greenlet::spawn(move || {
+//!             let mut count = count.lock().unwrap();
+//!             greenlet::sleep(Duration::from_millis(1));
+//!             *count += n;
+//!             sender.send(n).unwrap();
+//!         });
+//!     }
+//!     drop(sender);
+//!     assert_eq!(receiver.iter().sum::<i32>(), 3);
+//!     assert_eq!(*count.lock().unwrap(), 3);
 //! });
 //! ```
 //!
@@ -121,11 +110,19 @@
 
 /// Longer texts on how the crate works, for readers of its source.
 pub mod _documentation {
+    #[doc = include_str!("docs/std/README.md")]
+    #[doc = include_str!("docs/std/net.md")]
+    #[doc = include_str!("docs/std/thread.md")]
+    pub mod std {}
+
     #[doc = include_str!("docs/thread_locals.md")]
     pub mod thread_locals {}
 
     #[doc = include_str!("docs/environment.md")]
     pub mod environment {}
+
+    #[doc = include_str!("docs/scale.md")]
+    pub mod scale {}
 
     #[doc = include_str!("sched/README.md")]
     pub mod scheduler {}
@@ -179,6 +176,7 @@ pub mod time;
 
 mod monkey;
 
+pub use blocking::blocking;
 pub use builder::Builder;
 pub use error::{BuildError, Cancelled, ThreadLocalsError};
 pub use greenlet::{

@@ -26,9 +26,11 @@ pub(crate) enum WaitReason {
     Connect,
     /// A job on the blocking pool.
     Blocking,
+    /// A lock on the file behind a descriptor, or the turn to do something with it.
+    FileLock,
     /// The greenlets of a `thread::scope` to end.
     Scope,
-    /// A mutex. The object, here and below, is the address of what is waited for.
+    /// A mutex. The object, from here to `Receive`, is the address of what is waited for.
     Mutex,
     /// A reader-writer lock, to read.
     Read,
@@ -44,10 +46,14 @@ pub(crate) enum WaitReason {
     Send,
     /// A message from a channel.
     Receive,
+    /// A child process to end.
+    Child,
+    /// A signal to come.
+    Signal,
 }
 
 impl WaitReason {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 20] = [
         Self::Park,
         Self::Sleep,
         Self::Join,
@@ -56,6 +62,7 @@ impl WaitReason {
         Self::Accept,
         Self::Connect,
         Self::Blocking,
+        Self::FileLock,
         Self::Scope,
         Self::Mutex,
         Self::Read,
@@ -65,6 +72,8 @@ impl WaitReason {
         Self::Barrier,
         Self::Send,
         Self::Receive,
+        Self::Child,
+        Self::Signal,
     ];
 
     /// Whether only a greenlet or a thread ends such a wait: neither a clock, nor the kernel, nor a
@@ -76,7 +85,10 @@ impl WaitReason {
             | Self::IoWrite
             | Self::Accept
             | Self::Connect
-            | Self::Blocking => false,
+            | Self::Blocking
+            | Self::FileLock
+            | Self::Child
+            | Self::Signal => false,
             Self::Park
             | Self::Join
             | Self::Scope
@@ -159,6 +171,7 @@ impl fmt::Display for Wait {
             WaitReason::Accept => "for a connection on descriptor",
             WaitReason::Connect => "to be connected by descriptor",
             WaitReason::Blocking => "for the blocking pool",
+            WaitReason::FileLock => "for the lock of the file of descriptor",
             WaitReason::Scope => "for the greenlets of its scope",
             WaitReason::Mutex => "for the Mutex at",
             WaitReason::Read => "to read the RwLock at",
@@ -168,6 +181,8 @@ impl fmt::Display for Wait {
             WaitReason::Barrier => "for others at the Barrier at",
             WaitReason::Send => "for room in the channel at",
             WaitReason::Receive => "for a message from the channel at",
+            WaitReason::Child => "for the end of the process behind descriptor",
+            WaitReason::Signal => "for a signal on descriptor",
         };
         f.write_str(what)?;
         match self.object {

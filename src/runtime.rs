@@ -13,8 +13,8 @@ use crate::error::{BuildError, Cancelled, ThreadLocalsError};
 use crate::join_handle::JoinHandle;
 use crate::panic_message;
 use crate::sched::{
-    self, BLOCKED_AFTER, BlockedHub, Deadlock, Main, MonitorOptions, OnBlocked, Shared,
-    SpawnOptions, StackUsage, Stats,
+    self, BLOCKED_AFTER, BlockedHub, Deadlock, Interruptible, Main, MonitorOptions, OnBlocked,
+    Shared, SpawnOptions, StackUsage, Stats,
 };
 use crate::stack;
 
@@ -40,6 +40,8 @@ const MAX_HUBS: usize = 1024;
 pub struct Runtime {
     shared: Arc<Shared>,
     workers: Vec<thread::JoinHandle<()>>,
+    /// Ctrl-C interrupts `run`.
+    ctrl_c: bool,
 }
 
 impl Runtime {
@@ -67,6 +69,9 @@ impl Runtime {
     /// With the panic of `f`. On a deadlock, with a list of who waits for what. In a greenlet, whose hub
     /// would be blocked. In a process that was forked on a greenlet: the hubs are its parent's.
     ///
+    /// On Ctrl-C it unwinds without a message, with [`RunError::Interrupted`] as payload; see
+    /// [`RuntimeBuilder::ctrl_c`].
+    ///
     /// ```
     /// # let runtime = greenlet::Runtime::builder().hubs(1).build().unwrap();
     /// let mut numbers = vec![3, 1, 2];
@@ -79,15 +84,16 @@ impl Runtime {
         F: FnOnce() -> T + Send,
         T: Send,
     {
-        self.try_run(f).unwrap_or_else(|error| panic!("{error}"))
+        self.try_run(f).unwrap_or_else(|error| error.unwind())
     }
 
     /// [`run`](Self::run), with an error instead of a panic when nothing can ever wake the greenlets
-    /// that are left.
+    /// that are left, and on Ctrl-C.
     ///
     /// # Errors
     ///
-    /// [`RunError::Deadlock`]; the greenlet of `f` was cancelled then.
+    /// [`RunError::Deadlock`] and [`RunError::Interrupted`]; the greenlet of `f` was cancelled then, and
+    /// has ended.
     ///
     /// # Panics
     ///
@@ -110,18 +116,24 @@ impl Runtime {
             name: Some("main".into()),
             ..SpawnOptions::new(slot_size, Location::caller())
         };
+        // Before the greenlet begins, so that it is interrupted from its first instruction on.
+        let interruptible = self.ctrl_c.then(Interruptible::enter).flatten();
         // SAFETY: Send; and the caller waits below, so what `f` borrows stays.
         let spawned = unsafe { sched::spawn(&self.shared, options, f) };
         // SAFETY: the greenlet that was just spawned in it.
-        let main = unsafe { Main::enter(&self.shared, spawned.cell()) };
+        let main = unsafe { Main::enter(&self.shared, spawned.cell(), interruptible) };
         let result = spawned
             .join(true)
             .expect("a shielded wait is not cancelled");
-        result.or_else(|payload| match main.deadlock() {
-            Some(deadlock) if payload.is::<Cancelled>() => {
-                Err(RunError::Deadlock(deadlock.clone()))
+        result.or_else(|payload| {
+            if !payload.is::<Cancelled>() {
+                resume_unwind(payload);
             }
-            _ => resume_unwind(payload),
+            match main.deadlock() {
+                Some(deadlock) => Err(RunError::Deadlock(deadlock.clone())),
+                None if main.was_interrupted() => Err(RunError::Interrupted),
+                None => resume_unwind(payload),
+            }
         })
     }
 
@@ -203,6 +215,9 @@ pub struct RuntimeBuilder {
     share_thread_locals: bool,
     blocked_after: Option<Duration>,
     on_blocked: Option<OnBlocked>,
+    blocking_threads: Option<usize>,
+    blocking_queue: Option<usize>,
+    ctrl_c: Option<bool>,
 }
 
 impl RuntimeBuilder {
@@ -276,18 +291,68 @@ impl RuntimeBuilder {
         self
     }
 
+    /// How many threads the blocking pool may have, see [`blocking`](crate::blocking). Otherwise
+    /// `GREENLET_BLOCKING_THREADS` says so, or else it is 512.
+    ///
+    /// The pool is the process's, so this holds for every runtime, from this [`build`](Self::build) to
+    /// the next one that says something else. Threads that are too many then end when they find nothing
+    /// to do.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    pub fn blocking_threads(mut self, threads: usize) -> Self {
+        assert!(threads > 0, "the blocking pool needs at least one thread");
+        self.blocking_threads = Some(threads);
+        self
+    }
+
+    /// How many jobs may wait for a thread of the blocking pool before greenlets wait for a place in
+    /// the queue, see [`blocking`](crate::blocking). Otherwise `GREENLET_BLOCKING_QUEUE` says so, or
+    /// else it is 8,192. It holds for the process, as [`blocking_threads`](Self::blocking_threads) does.
+    ///
+    /// # Panics
+    ///
+    /// If it is zero.
+    pub fn blocking_queue(mut self, jobs: usize) -> Self {
+        assert!(jobs > 0, "the queue of the blocking pool needs a place");
+        self.blocking_queue = Some(jobs);
+        self
+    }
+
+    /// Whether Ctrl-C (SIGINT) ends [`run`](Runtime::run): yes, unless this says otherwise.
+    ///
+    /// Then, while it runs, the signal cancels its greenlet, as a drop of the runtime would: the present
+    /// wait, or the next one, unwinds with [`Cancelled`]. Destructors run, and when the greenlet has
+    /// ended, [`try_run`](Runtime::try_run) answers [`RunError::Interrupted`], and `run` unwinds
+    /// without a message. A greenlet that computes is not interrupted before it waits; a second
+    /// signal ends the process at once, as it does without all this.
+    ///
+    /// It holds where nothing was done about the signal when `run` began: a handler of the program's is
+    /// left alone, and a signal that is ignored stays so. And it does not hold while somebody waits for
+    /// the signal by [`signal`](crate::signal). All `run`s of the process are interrupted that allow it.
+    /// When the last has ended, the signal's default action is back. With `panic = "abort"` it is never
+    /// away.
+    pub fn ctrl_c(mut self, interrupts: bool) -> Self {
+        self.ctrl_c = Some(interrupts);
+        self
+    }
+
     /// Starts the workers.
     ///
     /// # Errors
     ///
     /// - `Hubs`: a number of hubs out of range, or `GREENLET_HUBS` is no number.
     /// - `StackSize`: less than 16 KiB, or more than there is address space.
-    /// - `Environment`: `GREENLET_STACK_SIZE` is no number.
+    /// - `Environment`: `GREENLET_STACK_SIZE` is no number, or `GREENLET_BLOCKING_THREADS` or
+    ///   `GREENLET_BLOCKING_QUEUE` is none above zero.
     /// - `ThreadLocals`: greenlets cannot have thread-locals of their own here; it says why.
     /// - `Io`: the system refuses threads, descriptors or memory.
     pub fn build(self) -> Result<Runtime, BuildError> {
         let hubs = self.chosen_hubs()?;
         let size = self.chosen_stack_size()?;
+        let blocking_threads = limit(self.blocking_threads, "GREENLET_BLOCKING_THREADS")?;
+        let blocking_queue = limit(self.blocking_queue, "GREENLET_BLOCKING_QUEUE")?;
         let support = if self.share_thread_locals {
             None
         } else {
@@ -298,15 +363,23 @@ impl RuntimeBuilder {
             .and_then(|size| sched::slot_size(size, support))
             .ok_or(BuildError::StackSize(size))?;
         panic_message::install();
+        blocking::set_limits(blocking_threads, blocking_queue);
         let monitor = MonitorOptions {
             blocked_after: self.blocked_after.unwrap_or(BLOCKED_AFTER),
             on_blocked: self.on_blocked.unwrap_or(OnBlocked::Print),
-            blocking_counts: blocking::counts,
+            blocking_counts: || {
+                let pool = blocking::counts();
+                (pool.threads, pool.idle, pool.queued)
+            },
         };
         // Not on a greenlet: OS threads are to be started by OS threads.
         let (shared, workers) =
             blocking::offload(|| sched::start(hubs, slot_size, support, monitor))?;
-        Ok(Runtime { shared, workers })
+        Ok(Runtime {
+            shared,
+            workers,
+            ctrl_c: self.ctrl_c.unwrap_or(true),
+        })
     }
 
     fn chosen_hubs(&self) -> Result<usize, BuildError> {
@@ -337,6 +410,17 @@ impl RuntimeBuilder {
     }
 }
 
+/// A limit that was chosen, or else what the variable says.
+fn limit(chosen: Option<usize>, name: &'static str) -> Result<Option<usize>, BuildError> {
+    let (None, Some(text)) = (chosen, variable(name)) else {
+        return Ok(chosen);
+    };
+    match text.trim().parse() {
+        Ok(limit) if limit > 0 => Ok(Some(limit)),
+        _ => Err(BuildError::Environment { name, value: text }),
+    }
+}
+
 /// What a variable says, if it is set. What is not UTF-8 is no number either, and is shown with
 /// replacement characters.
 fn variable(name: &str) -> Option<String> {
@@ -351,6 +435,20 @@ pub enum RunError {
     Build(BuildError),
     /// Nothing can ever wake the greenlets that are left.
     Deadlock(Deadlock),
+    /// By Ctrl-C, see [`RuntimeBuilder::ctrl_c`].
+    Interrupted,
+}
+
+impl RunError {
+    /// What `run` does instead of answering.
+    #[track_caller]
+    fn unwind(self) -> ! {
+        match self {
+            // Who has pressed Ctrl-C knows.
+            Self::Interrupted => resume_unwind(Box::new(self)),
+            Self::Build(_) | Self::Deadlock(_) => panic!("{self}"),
+        }
+    }
 }
 
 impl fmt::Display for RunError {
@@ -358,6 +456,7 @@ impl fmt::Display for RunError {
         match self {
             Self::Build(error) => error.fmt(f),
             Self::Deadlock(deadlock) => deadlock.fmt(f),
+            Self::Interrupted => f.write_str("interrupted by Ctrl-C"),
         }
     }
 }
@@ -367,6 +466,7 @@ impl std::error::Error for RunError {
         match self {
             Self::Build(error) => Some(error),
             Self::Deadlock(deadlock) => Some(deadlock),
+            Self::Interrupted => None,
         }
     }
 }
@@ -376,6 +476,8 @@ impl From<RunError> for io::Error {
         match error {
             RunError::Build(error) => error.into(),
             RunError::Deadlock(deadlock) => Self::new(io::ErrorKind::Deadlock, deadlock),
+            // Not its kind `Interrupted`, after which callers try again.
+            RunError::Interrupted => Self::other(error),
         }
     }
 }
@@ -385,7 +487,8 @@ impl From<RunError> for io::Error {
 /// # Panics
 ///
 /// If the runtime cannot be built, with the reason; with the panic of `f`; on a deadlock, with a list of
-/// who waits for what; and in a greenlet.
+/// who waits for what; and in a greenlet. On Ctrl-C it unwinds without a message, with
+/// [`RunError::Interrupted`] as payload; see [`RuntimeBuilder::ctrl_c`].
 ///
 /// ```
 /// let sum = greenlet::run(|| {
@@ -402,16 +505,16 @@ where
 {
     match try_run(f) {
         Ok(value) => value,
-        Err(error) => panic!("{error}"),
+        Err(error) => error.unwind(),
     }
 }
 
-/// [`run`], with an error instead of a panic if the runtime cannot be built, and on a deadlock.
+/// [`run`], with an error instead of a panic if the runtime cannot be built, on a deadlock, and on Ctrl-C.
 ///
 /// # Errors
 ///
 /// [`RunError::Build`], with `f` dropped unrun. [`RunError::Deadlock`] when nothing can ever wake the
-/// greenlets that are left; all are cancelled then.
+/// greenlets that are left, and [`RunError::Interrupted`]; all are cancelled then.
 ///
 /// # Panics
 ///
@@ -437,11 +540,15 @@ pub fn stack_usage() -> Option<Vec<StackUsage>> {
 }
 
 fn stats_of(shared: &Shared) -> Stats {
-    let (threads, idle, queued) = blocking::counts();
+    let pool = blocking::counts();
     let mut stats = shared.stats();
-    stats.blocking_threads = threads as u64;
-    stats.blocking_idle = idle as u64;
-    stats.blocking_queued = queued as u64;
+    stats.blocking_threads = pool.threads as u64;
+    stats.blocking_idle = pool.idle as u64;
+    stats.blocking_queued = pool.queued as u64;
+    stats.blocking_waiting = pool.waiting as u64;
+    stats.blocking_jobs = pool.begun;
+    stats.blocking_threads_max = pool.limits.threads as u64;
+    stats.blocking_queue_max = pool.limits.queue as u64;
     stats
 }
 

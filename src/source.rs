@@ -20,6 +20,10 @@ use crate::sys::{self, clock};
 use crate::waker::Outcome;
 use binding::Binding;
 
+/// Between the first two looks of [`Source::retry_after_pauses`], and between later ones.
+const FIRST_PAUSE: Duration = Duration::from_micros(50);
+const LAST_PAUSE: Duration = Duration::from_millis(5);
+
 /// Owns a descriptor, and registers it with a reactor when somebody has to wait.
 ///
 /// Operations are tried first; only one that would block waits. In a greenlet it parks, on a
@@ -56,6 +60,12 @@ impl Source {
     /// A TCP socket that was just made: blocking, without time-outs.
     pub(crate) fn new(fd: OwnedFd) -> Self {
         Self::with_mode(fd, Arc::default(), true)
+    }
+
+    /// A descriptor of any other kind: blocking, without time-outs, or with a mode that is asked for
+    /// when it matters, by [`refresh_mode`](Self::refresh_mode).
+    pub(crate) fn plain(fd: OwnedFd) -> Self {
+        Self::with_mode(fd, Arc::default(), false)
     }
 
     /// A descriptor of foreign origin: takes over what is set on it.
@@ -118,6 +128,13 @@ impl Source {
     /// Whether the user has asked for `WouldBlock` instead of waiting.
     pub(crate) fn is_nonblocking(&self) -> bool {
         self.mode.nonblocking.load(Relaxed)
+    }
+
+    /// Takes over whether the description is non-blocking now: whoever shares it may have changed that.
+    pub(crate) fn refresh_mode(&self) -> io::Result<()> {
+        let nonblocking = sys::fd::is_nonblocking(self.as_fd())?;
+        self.mode.nonblocking.store(nonblocking, Relaxed);
+        Ok(())
     }
 
     /// What the user asks for; set on the description too, for whoever gets the raw descriptor.
@@ -266,6 +283,40 @@ impl Source {
         }
     }
 
+    /// As [`retry`](Self::retry), for an `op` that answers `WouldBlock` for a reason whose end no
+    /// event tells: looks again after pauses, which grow.
+    pub(crate) fn retry_after_pauses<T>(
+        &self,
+        interest: Interest,
+        reason: WaitReason,
+        mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut deadline = None;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match op(self.as_fd()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let deadline = self.deadline(interest, &mut deadline);
+                    let is_over = deadline.is_some_and(|deadline| deadline <= clock::now());
+                    if self.is_nonblocking() || is_over {
+                        return Err(error);
+                    }
+                    let end = clock::after(pause).min(deadline.unwrap_or(u64::MAX));
+                    let wait = reason.on(self.as_fd().as_raw_fd() as u64);
+                    if sched::park(wait, Some(end), drop) == Outcome::Cancelled {
+                        sched::unwind_cancelled();
+                    }
+                    pause = (pause * 2).min(LAST_PAUSE);
+                }
+                answer => {
+                    sched::spend_io();
+                    return answer;
+                }
+            }
+        }
+    }
+
     /// Every waiter looks again.
     pub(crate) fn wake_all(&self) {
         if let Some(registration) = self.binding.get() {
@@ -295,15 +346,21 @@ impl Source {
         seen: usize,
         deadline: &mut Option<u64>,
     ) -> io::Result<()> {
-        let timeout = self.mode.timeout(interest).load(Relaxed);
-        if timeout != 0 && deadline.is_none() {
-            *deadline = Some(clock::now().saturating_add(timeout));
-        }
-        if self.wait_from(interest, reason, seen, *deadline)? {
+        let deadline = self.deadline(interest, deadline);
+        if self.wait_from(interest, reason, seen, deadline)? {
             Ok(())
         } else {
             Err(io::Error::from_raw_os_error(libc::EAGAIN))
         }
+    }
+
+    /// When the user's time-out passes that counts from the first call of this; `deadline` keeps it.
+    fn deadline(&self, interest: Interest, deadline: &mut Option<u64>) -> Option<u64> {
+        let timeout = self.mode.timeout(interest).load(Relaxed);
+        if timeout != 0 && deadline.is_none() {
+            *deadline = Some(clock::now().saturating_add(timeout));
+        }
+        *deadline
     }
 
     /// Waits for an edge after `seen`. False when the deadline passed first.
@@ -336,13 +393,13 @@ impl Source {
 
     #[cold]
     fn block_thread(&self, interest: Interest, deadline: Option<u64>) -> io::Result<bool> {
-        let events = match interest {
-            Interest::Read => libc::POLLIN,
-            Interest::Write => libc::POLLOUT,
-        };
         loop {
             let left = deadline.map(|deadline| deadline.saturating_sub(clock::now()));
-            match sys::poll::poll(self.as_fd(), events, left.map(Duration::from_nanos)) {
+            match sys::poll::poll(
+                self.as_fd(),
+                interest.poll_events(),
+                left.map(Duration::from_nanos),
+            ) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // A wait of many days is made of several.
                 Ok(false) if left != Some(0) => {}

@@ -121,7 +121,8 @@ fn a_lookup_parks_its_greenlet_and_the_hub_runs_others() {
     runtime.run(|| {
         let before = greenlet::stats().unwrap().parks;
         let other = greenlet::spawn(|| ());
-        look_up("a..b").unwrap_err();
+        // A name that no other test asks for: answers are kept.
+        look_up("only..here").unwrap_err();
         assert!(other.is_finished(), "the hub has run nobody else");
         assert!(greenlet::stats().unwrap().parks > before);
     });
@@ -187,7 +188,7 @@ fn many_slow_names_are_looked_up_at_the_same_time() {
             const NAMES: u32 = 40;
             let start = Instant::now();
             let looking_up: Vec<_> = (0..NAMES)
-                .map(|i| spawn(move || look_up(&format!("slow-{i}")).unwrap()))
+                .map(|i| spawn(move || look_up(&format!("slow-{hubs}-{i}")).unwrap()))
                 .collect();
             for one in looking_up {
                 assert_eq!(one.join().unwrap().len(), 1);
@@ -203,9 +204,9 @@ fn connecting_and_binding_look_names_up_off_the_hub_too() {
     let _watchdog = watchdog();
     runtime(1).run(|| {
         for way in [
-            || drop(TcpListener::bind("slow-name:0").unwrap()),
-            || drop(TcpStream::connect("slow-name:0")),
-            || drop(TcpStream::connect(("slow-name".to_owned(), 0))),
+            || drop(TcpListener::bind("slow-bind:0").unwrap()),
+            || drop(TcpStream::connect("slow-connect:0")),
+            || drop(TcpStream::connect(("slow-pair".to_owned(), 0))),
         ] {
             let waiting = spawn(way);
             greenlet::yield_now();
@@ -217,18 +218,19 @@ fn connecting_and_binding_look_names_up_off_the_hub_too() {
 }
 
 #[test]
-fn a_runtime_that_is_dropped_in_the_middle_of_lookups_waits_for_them() {
+fn a_runtime_that_is_dropped_in_the_middle_of_lookups_does_not_wait_for_them() {
     let _watchdog = watchdog();
     for hubs in [1, 2, 8] {
         let runtime = runtime(hubs);
         let looking_up: Vec<_> = (0..10)
-            .map(|i| runtime.spawn(move || look_up(&format!("slow-{i}")).unwrap().len()))
+            .map(|i| runtime.spawn(move || look_up(&format!("slow-end-{hubs}-{i}")).unwrap()))
             .collect();
         wait_until(|| runtime.stats().parks >= 10);
+        let start = Instant::now();
         drop(runtime);
+        assert!(start.elapsed() < SLOW);
         for one in looking_up {
-            // They have lent their stack, so they are not cancelled before they have the answer.
-            assert_eq!(one.join().unwrap(), 1);
+            assert!(one.join().is_err());
         }
     }
 }

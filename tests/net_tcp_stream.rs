@@ -14,8 +14,10 @@ use std::time::{Duration, Instant};
 use greenlet::net::{
     IpAddr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener, TcpStream, ToSocketAddrs,
 };
+use greenlet::os::linux::net::TcpStreamExt;
 use support::sockets::{
-    alone, closed_addr, everywhere, has_status_flag, open_descriptors, sleep, spawn, wait_until,
+    alone, closed_addr, everywhere, has_status_flag, open_descriptors, silent, sleep, spawn,
+    wait_until,
 };
 
 /// More than the kernel takes of one write before somebody reads.
@@ -551,28 +553,6 @@ fn connect_tries_all_addresses_and_reports_the_last_error() {
         assert_kind(TcpStream::connect(&[closed, refused][..]), other);
         assert_kind(TcpStream::connect(&[][..]), ErrorKind::InvalidInput);
     });
-}
-
-/// A listener that answers nobody any more: its queue is full.
-struct Silent {
-    listener: TcpListener,
-    _queue: Vec<TcpStream>,
-}
-
-fn silent() -> Silent {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    // SAFETY: the call takes numbers only.
-    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
-    let addr = listener.local_addr().unwrap();
-    let mut queue = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&addr, Duration::from_millis(100)) {
-        queue.push(stream);
-        assert!(queue.len() < 100, "the queue does not fill up");
-    }
-    Silent {
-        listener,
-        _queue: queue,
-    }
 }
 
 #[test]

@@ -114,9 +114,12 @@ impl Case {
 
 /// A yield, from few tasks to very many: the cost ought to stay the same.
 pub(crate) fn scale() -> Vec<Case> {
-    ["w=1,t=10", "w=1,t=1000", "w=1,t=100000", "w=1,t=1000000"]
-        .map(|params| Case::new(Row::Yield, params))
-        .into()
+    let counts = [10, 1000, 100_000, 1_000_000];
+    let case = |w, t| Case::new(Row::Yield, &format!("w={w},t={t}"));
+    [1, 2]
+        .into_iter()
+        .flat_map(|w| counts.map(|t| case(w, t)))
+        .collect()
 }
 
 /// One number that a row gives.

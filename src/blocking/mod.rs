@@ -1,20 +1,83 @@
 //! Layer 5: calls that block the OS thread go to a pool of threads, while the greenlet parks.
 
 mod pool;
+mod queue;
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
+use std::time::Duration;
 
 use crate::reason::WaitReason;
 use crate::sched;
-use crate::waker::Waker;
+use crate::sys::clock;
+use crate::waker::{Outcome, Waker};
 use pool::Pool;
+use queue::Place;
 
-/// Runs `f` on the blocking pool while the calling greenlet parks; on a plain thread, in place.
+pub(crate) use pool::Counts;
+
+/// How often a plain thread looks for a place in the queue.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// Runs `f`, which blocks, on a thread of the blocking pool while the calling greenlet parks; on a
+/// plain thread, in place.
 ///
-/// `f` may borrow: the wait ends with `f`, and cannot be cancelled. A panic of `f` goes on here.
-/// If no thread can be had, `f` runs on the hub and blocks it.
+/// For what this crate does not know to wait for: a foreign library's calls, a long computation, a lock of
+/// another process. `f` may borrow, because this returns when `f` has ended. A panic of `f` goes on in
+/// the caller.
+///
+/// The pool is the process's. A thread is started when a job finds none idle, up to
+/// [`RuntimeBuilder::blocking_threads`](crate::RuntimeBuilder::blocking_threads); one that was idle for 10
+/// seconds ends. Above that jobs wait in a queue, in the order of submission, and when that is full, too
+/// ([`RuntimeBuilder::blocking_queue`](crate::RuntimeBuilder::blocking_queue)), greenlets wait for a
+/// place in it, first come, first served. [`Stats`](crate::Stats) shows all of it. If the system refuses
+/// even the first thread, `f` runs on the hub and blocks it.
+///
+/// To `f` the thread of the pool is the current one: thread-locals are that thread's, not the
+/// greenlet's, and are the same for later jobs that it runs; waiting in `f` blocks it as a plain
+/// thread. Jobs that wait for other jobs need as many threads as there are of them.
+///
+/// # Cancellation
+///
+/// A greenlet that is cancelled before a thread was found for `f`, while it waits for a place in the
+/// queue, unwinds, and `f` is dropped unrun. Once `f` is in the queue it runs, and this returns when
+/// it has ended.
+///
+/// # Panics
+///
+/// With the panic of `f`, and inside [`on_thread_stack`](crate::on_thread_stack).
+///
+/// # Examples
+///
+/// ```
+/// greenlet::run(|| {
+///     let mut numbers = vec![3, 1, 2];
+///     let largest = greenlet::blocking(|| {
+///         numbers.sort();
+///         numbers.last().copied()
+///     });
+///     assert_eq!(largest, Some(3));
+///     assert_eq!(numbers, [1, 2, 3]);
+/// });
+/// ```
+pub fn blocking<F, T>(f: F) -> T
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    if !sched::on_greenlet() {
+        return f();
+    }
+    sched::unwind_if_cancelled();
+    let place = Pool::global().reserve().unwrap_or_else(|| {
+        // Without a deadline it ends with a place.
+        wait_for_place(None).expect("a place")
+    });
+    run_on_pool(place, f)
+}
+
+/// [`blocking`] that cannot be cancelled, not even before it begins: for destructors.
 pub(crate) fn offload<F, T>(f: F) -> T
 where
     F: FnOnce() -> T + Send,
@@ -23,20 +86,109 @@ where
     if !sched::on_greenlet() {
         return f();
     }
+    let place = Pool::global().reserve().unwrap_or_else(|| {
+        let pool = Pool::global();
+        sched::park_shielded(WaitReason::Blocking, None, |waker| {
+            pool.wait_for_place(waker);
+        });
+        pool.granted()
+    });
+    run_on_pool(place, f)
+}
+
+/// How the pool of the process is doing.
+pub(crate) fn counts() -> Counts {
+    Pool::global().counts()
+}
+
+/// Changes how large the pool of the process may become.
+///
+/// # Panics
+///
+/// For a limit of zero.
+pub(crate) fn set_limits(threads: Option<usize>, queue: Option<usize>) {
+    Pool::global().set_limits(threads, queue);
+}
+
+/// Parks until there is a place in the queue; unwinds if the greenlet is cancelled. `None` when
+/// `deadline` passes first.
+#[cold]
+fn wait_for_place(deadline: Option<u64>) -> Option<Place> {
+    let pool = Pool::global();
+    let queued = Cell::new(false);
+    let outcome = sched::park(WaitReason::Blocking, deadline, |waker| {
+        queued.set(true);
+        pool.wait_for_place(waker);
+    });
+    if outcome == Outcome::Woken {
+        return Some(pool.granted());
+    }
+    // Time is up, or it was cancelled: before the park, or in it, and then perhaps with a place
+    // already.
+    if queued.get()
+        && let Some((cell, generation)) = sched::last_park()
+    {
+        pool.give_up(cell, generation);
+    }
+    if outcome == Outcome::Cancelled {
+        sched::unwind_cancelled();
+    }
+    None
+}
+
+fn run_on_pool<F, T>(place: Place, f: F) -> T
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
     let job = Job {
         closure: UnsafeCell::new(Some(f)),
         result: UnsafeCell::new(None),
     };
-    sched::park_shielded(WaitReason::Blocking, None, |waker| submit(&job, waker));
+    sched::park_shielded(WaitReason::Blocking, None, |waker| {
+        submit(&job, place, waker);
+    });
     let result = job.result.into_inner().expect("woken when the job is done");
     result.unwrap_or_else(|payload| resume_unwind(payload))
 }
 
-/// The threads of the pool: how many there are, how many of them have nothing to do, and how many
-/// jobs wait for one.
-pub(crate) fn counts() -> (usize, usize, usize) {
-    let pool = Pool::global();
-    (pool.threads(), pool.idle(), pool.queued())
+/// Has `job` run on the blocking pool, and does not wait for its end. It must not unwind. If no thread
+/// can be had, it runs here.
+///
+/// False when `deadline` has passed before there was a place in the queue; `job` is dropped then, as
+/// it is when the caller is cancelled meanwhile, and unwinds.
+pub(crate) fn start(deadline: Option<u64>, job: pool::Job) -> bool {
+    let Some(place) = Pool::global().reserve().or_else(|| place_before(deadline)) else {
+        return false;
+    };
+    if !sched::on_greenlet() {
+        hand_over(place, job);
+        return true;
+    }
+    // On the hub, where a thread may be started.
+    sched::park_shielded(WaitReason::Blocking, None, |waker| {
+        hand_over(place, job);
+        waker.wake();
+    });
+    true
+}
+
+/// A place in the queue, if there is one before `deadline`.
+#[cold]
+fn place_before(deadline: Option<u64>) -> Option<Place> {
+    if sched::on_greenlet() {
+        return wait_for_place(deadline);
+    }
+    // Only greenlets queue up for a place, so a plain thread looks again and again.
+    loop {
+        if let Some(place) = Pool::global().reserve() {
+            return Some(place);
+        }
+        if deadline.is_some_and(|deadline| deadline <= clock::now()) {
+            return None;
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
 }
 
 /// On the stack of the greenlet that waits for it.
@@ -66,7 +218,7 @@ impl<F: FnOnce() -> T, T> Job<F, T> {
 /// Hands the job to the pool, or does it here if the pool has no thread and can get none.
 ///
 /// Called on the hub, under its worker's thread pointer, where a thread may be started.
-fn submit<F: FnOnce() -> T + Send, T: Send>(job: &Job<F, T>, waker: Waker) {
+fn submit<F: FnOnce() -> T + Send, T: Send>(job: &Job<F, T>, place: Place, waker: Waker) {
     let run: Box<dyn FnOnce() + Send + '_> = Box::new(move || {
         // SAFETY: the greenlet is parked until it is woken below.
         unsafe { job.run() };
@@ -75,7 +227,12 @@ fn submit<F: FnOnce() -> T + Send, T: Send>(job: &Job<F, T>, waker: Waker) {
     // SAFETY: the job lives on the greenlet's stack until the greenlet is woken, which is the last
     // that the closure does; what is dropped with the closure after that refers to nothing.
     let run: Box<dyn FnOnce() + Send> = unsafe { std::mem::transmute(run) };
-    if let Err(refused) = Pool::global().submit(run) {
+    hand_over(place, run);
+}
+
+/// Gives the job to the pool, or does it here. Called where a thread may be started.
+fn hand_over(place: Place, job: pool::Job) {
+    if let Err(refused) = Pool::global().submit(place, job) {
         (refused.job)();
     }
 }

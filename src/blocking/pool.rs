@@ -10,16 +10,18 @@
 
 use crate::abort::AbortOnUnwind;
 use crate::lock::Mutex;
-use std::collections::VecDeque;
+use crate::waker::{Header, WakeList, Waker};
 use std::fmt;
 use std::io;
 use std::process;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
+
+use super::queue::{Place, Queue};
 
 /// Work for the pool. It may block its thread as long as it likes; it must not unwind.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
@@ -27,8 +29,11 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 /// How long a thread waits for a job before it ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The cap of the global pool.
+/// The cap of the global pool, unless a runtime's builder has said otherwise.
 const GLOBAL_THREADS: usize = 512;
+
+/// How long the queue of the global pool may be, unless a runtime's builder has said otherwise.
+const GLOBAL_QUEUE: usize = 8192;
 
 /// What its threads are called; the kernel shows the first 15 bytes.
 const THREAD_NAME: &str = "greenlet-blocking";
@@ -42,16 +47,14 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// A pool that has no threads yet, and never more than `max_threads`.
-    pub(crate) fn new(max_threads: usize) -> Self {
-        Self::with_idle_timeout(max_threads, IDLE_TIMEOUT)
+    /// A pool that has no threads yet.
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self::with_idle_timeout(limits, IDLE_TIMEOUT)
     }
 
-    fn with_idle_timeout(max_threads: usize, idle_timeout: Duration) -> Self {
-        assert!(max_threads > 0, "a pool needs at least one thread");
+    fn with_idle_timeout(limits: Limits, idle_timeout: Duration) -> Self {
         let shared = Shared {
-            state: Mutex::default(),
-            max_threads,
+            state: Mutex::new(State::new(limits)),
             idle_timeout,
         };
         Self {
@@ -59,7 +62,8 @@ impl Pool {
         }
     }
 
-    /// The pool of the process. A forked child has its own: the threads of its parent's are not there.
+    /// The pool of the process. A forked child has its own, with its parent's limits: the threads of
+    /// its parent's are not there.
     pub(crate) fn global() -> &'static Self {
         static GLOBAL: AtomicPtr<Global> = AtomicPtr::new(ptr::null_mut());
         let process = process::id();
@@ -67,12 +71,14 @@ impl Pool {
         let mut found = GLOBAL.load(Acquire);
         loop {
             // SAFETY: one that was published is never freed.
-            if let Some(global) = unsafe { found.as_ref() }
+            let published = unsafe { found.as_ref() };
+            if let Some(global) = published
                 && global.process == process
             {
                 return &global.pool;
             }
-            let pool = Self::new(GLOBAL_THREADS);
+            let limits = published.map_or(Limits::GLOBAL, |parent| parent.pool.limits());
+            let pool = Self::new(limits);
             let new = Box::into_raw(Box::new(Global { process, pool }));
             match GLOBAL.compare_exchange(found, new, AcqRel, Acquire) {
                 Ok(_) => found = new,
@@ -85,6 +91,40 @@ impl Pool {
         }
     }
 
+    /// A place for a job, if there is one that nobody waits for.
+    pub(crate) fn reserve(&self) -> Option<Place> {
+        let mut state = self.shared.state.lock();
+        let limit = state.limits.queue;
+        state.queue.reserve(limit)
+    }
+
+    /// Wakes `waker` when there is a place, in the order of arrival: the place is then the waiter's,
+    /// who takes it with [`granted`](Self::granted) or [`give_up`](Self::give_up).
+    pub(crate) fn wait_for_place(&self, waker: Waker) {
+        let mut wakes = WakeList::new();
+        let mut state = self.shared.state.lock();
+        state.queue.wait(waker);
+        state.grant(&mut wakes);
+        drop(state);
+        wakes.wake_all();
+    }
+
+    /// The place of a waiter that was woken.
+    pub(crate) fn granted(&self) -> Place {
+        Place::granted()
+    }
+
+    /// A waiter has been cancelled; this is the park that it waited in. A place that was its own
+    /// goes to the next one.
+    pub(crate) fn give_up(&self, cell: NonNull<Header>, generation: u32) {
+        let mut wakes = WakeList::new();
+        let mut state = self.shared.state.lock();
+        state.queue.give_up(cell, generation);
+        state.grant(&mut wakes);
+        drop(state);
+        wakes.wake_all();
+    }
+
     /// Has `job` run by a thread of the pool, in the order of submission.
     ///
     /// May start a thread, and must then be called under the thread pointer of an OS thread.
@@ -94,32 +134,37 @@ impl Pool {
     /// The pool has no thread and the operating system refuses to start one (`WouldBlock`, or
     /// whatever it says). The job comes back. While the pool has threads, a refusal only means
     /// that the job waits for one of them.
-    pub(crate) fn submit(&self, job: Job) -> Result<(), Refused> {
+    pub(crate) fn submit(&self, place: Place, job: Job) -> Result<(), Refused> {
         let mut state = self.shared.state.lock();
         // Wake an idle thread.
         if let Some(thread) = state.idle.pop() {
-            state.queue.push_back(job);
+            state.queue.push(place, job);
             drop(state);
             thread.unpark();
             return Ok(());
         }
         // All threads there may be are busy: the first to finish takes it.
-        if state.threads == self.shared.max_threads {
-            state.queue.push_back(job);
+        if state.threads >= state.limits.threads {
+            state.queue.push(place, job);
             return Ok(());
         }
         // The first thread is started under the lock, so that nobody counts on one that
         // turns out not to exist.
         if state.threads == 0 {
             if let Err(error) = self.start_thread() {
+                let mut wakes = WakeList::new();
+                state.queue.return_place(place);
+                state.grant(&mut wakes);
+                drop(state);
+                wakes.wake_all();
                 return Err(Refused { error, job });
             }
             state.threads = 1;
-            state.queue.push_back(job);
+            state.queue.push(place, job);
             return Ok(());
         }
         // Start another one; if that fails, the job is left to those that exist.
-        state.queue.push_back(job);
+        state.queue.push(place, job);
         state.threads += 1;
         state.starting += 1;
         drop(state);
@@ -132,19 +177,35 @@ impl Pool {
         Ok(())
     }
 
-    /// Threads that exist or are being started.
-    pub(crate) fn threads(&self) -> usize {
-        self.shared.state.lock().threads
+    /// How it is doing.
+    pub(crate) fn counts(&self) -> Counts {
+        let state = self.shared.state.lock();
+        Counts {
+            threads: state.threads,
+            idle: state.idle.len(),
+            queued: state.queue.len(),
+            waiting: state.queue.waiting(),
+            begun: state.begun,
+            limits: state.limits,
+        }
     }
 
-    /// Threads that wait for a job.
-    pub(crate) fn idle(&self) -> usize {
-        self.shared.state.lock().idle.len()
+    fn limits(&self) -> Limits {
+        self.shared.state.lock().limits
     }
 
-    /// Jobs that wait for a thread.
-    pub(crate) fn queued(&self) -> usize {
-        self.shared.state.lock().queue.len()
+    /// Changes what is given. More threads than there may be end when they find nothing to do.
+    pub(crate) fn set_limits(&self, threads: Option<usize>, queue: Option<usize>) {
+        let mut wakes = WakeList::new();
+        let mut state = self.shared.state.lock();
+        let limits = state.limits;
+        state.limits = Limits::new(
+            threads.unwrap_or(limits.threads),
+            queue.unwrap_or(limits.queue),
+        );
+        state.grant(&mut wakes);
+        drop(state);
+        wakes.wake_all();
     }
 
     fn start_thread(&self) -> io::Result<()> {
@@ -154,6 +215,44 @@ impl Pool {
             .spawn(move || shared.work())
             .map(drop)
     }
+}
+
+/// How large a pool may become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Threads.
+    pub(crate) threads: usize,
+    /// Jobs that wait for one.
+    pub(crate) queue: usize,
+}
+
+impl Limits {
+    const GLOBAL: Self = Self {
+        threads: GLOBAL_THREADS,
+        queue: GLOBAL_QUEUE,
+    };
+
+    pub(crate) fn new(threads: usize, queue: usize) -> Self {
+        assert!(threads > 0, "a pool needs at least one thread");
+        assert!(queue > 0, "a job must be able to wait for a thread");
+        Self { threads, queue }
+    }
+}
+
+/// How a pool is doing; read at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    /// Threads that exist or are being started.
+    pub(crate) threads: usize,
+    /// Threads that wait for a job.
+    pub(crate) idle: usize,
+    /// Jobs that wait for a thread.
+    pub(crate) queued: usize,
+    /// Those who wait for a place in the queue.
+    pub(crate) waiting: usize,
+    /// Jobs that threads have taken so far.
+    pub(crate) begun: u64,
+    pub(crate) limits: Limits,
 }
 
 /// The pool of one process.
@@ -187,13 +286,12 @@ impl From<Refused> for io::Error {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
-    max_threads: usize,
     idle_timeout: Duration,
 }
 
-#[derive(Default)]
 struct State {
-    queue: VecDeque<Job>,
+    limits: Limits,
+    queue: Queue,
     /// Threads that wait for a job, the latest last. Whoever takes one out unparks it; it takes
     /// itself out when it ends.
     idle: Vec<Thread>,
@@ -202,16 +300,37 @@ struct State {
     /// Threads whose start is not known to have worked. No thread ends while there are any: it
     /// may have to do their jobs.
     starting: usize,
+    /// Jobs that threads have taken.
+    begun: u64,
+}
+
+impl State {
+    fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            queue: Queue::default(),
+            idle: Vec::new(),
+            threads: 0,
+            starting: 0,
+            begun: 0,
+        }
+    }
+
+    /// Gives places that are free to those who wait for one.
+    fn grant(&mut self, wakes: &mut WakeList) {
+        self.queue.grant(self.limits.queue, wakes);
+    }
 }
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("State")
+            .field("limits", &self.limits)
             .field("queued", &self.queue.len())
             .field("idle", &self.idle.len())
             .field("threads", &self.threads)
             .field("starting", &self.starting)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -229,8 +348,17 @@ impl Shared {
     fn next_job(&self) -> Option<Job> {
         loop {
             let mut state = self.state.lock();
-            if let Some(job) = state.queue.pop_front() {
+            if let Some(job) = state.queue.pop() {
+                let mut wakes = WakeList::new();
+                state.begun += 1;
+                state.grant(&mut wakes);
+                drop(state);
+                wakes.wake_all();
                 return Some(job);
+            }
+            if state.threads > state.limits.threads && state.starting == 0 {
+                state.threads -= 1;
+                return None;
             }
             state.idle.push(thread::current());
             drop(state);
@@ -290,16 +418,28 @@ mod tests {
         let (running, gates) = mpsc::channel();
         (0..n)
             .map(|_| {
-                pool.submit(gate(&running)).expect("a thread");
+                submit(pool, gate(&running)).expect("a thread");
                 gates.recv_timeout(LONG).expect("the job runs")
             })
             .collect()
     }
 
+    fn limits(threads: usize) -> Limits {
+        Limits::new(threads, 100)
+    }
+
+    fn pool(threads: usize) -> Pool {
+        Pool::new(limits(threads))
+    }
+
+    fn submit(pool: &Pool, job: Job) -> Result<(), Refused> {
+        pool.submit(pool.reserve().expect("a place"), job)
+    }
+
     fn submit_value(pool: &Pool, value: usize) -> Receiver<usize> {
         let (sender, receiver) = mpsc::channel();
         let job = Box::new(move || sender.send(value).unwrap_or_default());
-        pool.submit(job).expect("a thread");
+        submit(pool, job).expect("a thread");
         receiver
     }
 
@@ -339,68 +479,74 @@ mod tests {
 
     #[test]
     fn jobs_that_wait_for_each_other_all_run() {
-        let pool = Pool::new(64);
+        let pool = pool(64);
         let gates = occupy(&pool, 64);
-        assert_eq!((pool.threads(), pool.idle(), pool.queued()), (64, 0, 0));
+        assert_eq!(
+            (
+                pool.counts().threads,
+                pool.counts().idle,
+                pool.counts().queued
+            ),
+            (64, 0, 0)
+        );
         drop(gates);
-        eventually("all are idle", || pool.idle() == 64);
+        eventually("all are idle", || pool.counts().idle == 64);
     }
 
     #[test]
     fn at_the_cap_jobs_wait_and_run_in_order() {
-        let pool = Pool::new(1);
+        let pool = pool(1);
         let gates = occupy(&pool, 1);
         let (sender, receiver) = mpsc::channel();
         for n in 0..100 {
             let sender = sender.clone();
-            pool.submit(Box::new(move || sender.send(n).unwrap_or_default()))
-                .expect("accepted");
+            submit(&pool, Box::new(move || sender.send(n).unwrap_or_default())).expect("accepted");
         }
-        assert_eq!((pool.threads(), pool.queued()), (1, 100));
+        assert_eq!((pool.counts().threads, pool.counts().queued), (1, 100));
         drop(gates);
         for n in 0..100 {
             assert_eq!(receiver.recv_timeout(LONG), Ok(n));
         }
-        assert_eq!(pool.threads(), 1);
+        assert_eq!(pool.counts().threads, 1);
     }
 
     #[test]
     fn an_idle_thread_is_used_before_a_new_one_is_started() {
-        let pool = Pool::new(8);
+        let pool = pool(8);
         for n in 0..100 {
             assert_eq!(submit_value(&pool, n).recv_timeout(LONG), Ok(n));
-            eventually("idle", || pool.idle() == 1);
+            eventually("idle", || pool.counts().idle == 1);
         }
-        assert_eq!(pool.threads(), 1);
+        assert_eq!(pool.counts().threads, 1);
     }
 
     #[test]
     fn idle_threads_end_after_the_time_out_and_new_ones_start_later() {
-        let pool = Pool::with_idle_timeout(8, Duration::from_millis(30));
+        let pool = Pool::with_idle_timeout(limits(8), Duration::from_millis(30));
         for n in 0..3 {
             drop(occupy(&pool, 8));
-            eventually("all have ended", || pool.threads() == 0);
-            assert_eq!((pool.idle(), pool.queued()), (0, 0));
+            eventually("all have ended", || pool.counts().threads == 0);
+            assert_eq!((pool.counts().idle, pool.counts().queued), (0, 0));
             assert_eq!(submit_value(&pool, n).recv_timeout(LONG), Ok(n));
         }
     }
 
     #[test]
     fn a_light_load_keeps_one_thread_and_lets_the_others_end() {
-        let pool = Pool::with_idle_timeout(8, Duration::from_millis(200));
+        let pool = Pool::with_idle_timeout(limits(8), Duration::from_millis(200));
         drop(occupy(&pool, 8));
-        eventually("all are idle", || pool.idle() == 8);
+        eventually("all are idle", || pool.counts().idle == 8);
         eventually("one is left", || {
             submit_value(&pool, 0)
                 .recv_timeout(LONG)
                 .expect("the job runs");
-            pool.threads() == 1
+            pool.counts().threads == 1
         });
     }
 
     #[test]
     fn no_job_is_lost_between_time_outs_and_submissions() {
-        let pool = Pool::with_idle_timeout(4, Duration::from_micros(50));
+        let pool = Pool::with_idle_timeout(limits(4), Duration::from_micros(50));
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
@@ -413,7 +559,7 @@ mod tests {
                 });
             }
         });
-        eventually("all have ended", || pool.threads() == 0);
+        eventually("all have ended", || pool.counts().threads == 0);
     }
 
     #[test]
@@ -421,14 +567,14 @@ mod tests {
         assert!(std::ptr::eq(Pool::global(), Pool::global()));
         let (sender, receiver) = mpsc::channel();
         let job = move || drop(sender.send(thread::current().name().map(String::from)));
-        Pool::global().submit(Box::new(job)).expect("a thread");
+        submit(Pool::global(), Box::new(job)).expect("a thread");
         let name = receiver.recv_timeout(LONG).expect("the job runs");
         assert_eq!(name.as_deref(), Some(THREAD_NAME));
     }
 
     #[test]
     fn a_dropped_pool_still_runs_what_was_submitted() {
-        let pool = Pool::with_idle_timeout(1, Duration::from_millis(1));
+        let pool = Pool::with_idle_timeout(limits(1), Duration::from_millis(1));
         let gates = occupy(&pool, 1);
         let last = submit_value(&pool, 7);
         drop(pool);
@@ -437,12 +583,42 @@ mod tests {
     }
 
     #[test]
+    fn as_many_jobs_wait_as_there_are_places() {
+        let pool = Pool::new(Limits::new(1, 2));
+        let gates = occupy(&pool, 1);
+        let first = submit_value(&pool, 1);
+        let place = pool.reserve().expect("the second place");
+        assert!(pool.reserve().is_none());
+        let (sender, second) = mpsc::channel();
+        let job = Box::new(move || sender.send(2).unwrap_or_default());
+        pool.submit(place, job).expect("a thread");
+        assert!(pool.reserve().is_none());
+        drop(gates);
+        assert_eq!(first.recv_timeout(LONG), Ok(1));
+        assert_eq!(second.recv_timeout(LONG), Ok(2));
+        assert!(pool.reserve().is_some());
+        assert_eq!(pool.counts().begun, 3);
+    }
+
+    #[test]
+    fn limits_can_be_raised_and_lowered() {
+        let pool = pool(1);
+        let mut gates = occupy(&pool, 1);
+        pool.set_limits(Some(3), None);
+        gates.extend(occupy(&pool, 2));
+        assert_eq!(pool.counts().threads, 3);
+        pool.set_limits(Some(2), Some(7));
+        assert_eq!(pool.limits(), Limits::new(2, 7));
+        drop(gates);
+        eventually("one has ended", || pool.counts().threads == 2);
+        assert_eq!(submit_value(&pool, 5).recv_timeout(LONG), Ok(5));
+    }
+
+    #[test]
     fn a_job_that_unwinds_ends_the_process() {
         const NAME: &str = "a_job_that_unwinds_ends_the_process";
         if is_child(NAME) {
-            Pool::new(1)
-                .submit(Box::new(|| panic!("unwinds")))
-                .expect("a thread");
+            submit(&pool(1), Box::new(|| panic!("unwinds"))).expect("a thread");
             thread::sleep(LONG);
             return;
         }
@@ -459,12 +635,19 @@ mod tests {
             // std asks for stacks of a size that no address space has.
             return assert_passed(&in_child(NAME, ("RUST_MIN_STACK", "4611686018427387904")));
         }
-        let pool = Pool::new(4);
+        let pool = pool(4);
         let (sender, receiver) = mpsc::channel();
         let job = Box::new(move || sender.send(1).unwrap_or_default());
-        let refused = pool.submit(job).expect_err("no thread can be started");
+        let refused = submit(&pool, job).expect_err("no thread can be started");
         assert_eq!(refused.error.kind(), io::ErrorKind::WouldBlock);
-        assert_eq!((pool.threads(), pool.idle(), pool.queued()), (0, 0, 0));
+        assert_eq!(
+            (
+                pool.counts().threads,
+                pool.counts().idle,
+                pool.counts().queued
+            ),
+            (0, 0, 0)
+        );
         (refused.job)();
         assert_eq!(receiver.recv(), Ok(1));
     }
@@ -475,12 +658,12 @@ mod tests {
         if !is_child(NAME) {
             return assert_passed(&in_child(NAME, ("MALLOC_ARENA_MAX", "1")));
         }
-        let pool = Pool::new(4);
+        let pool = pool(4);
         let gates = occupy(&pool, 1);
         let address_space = limit_address_space(1 << 20);
         let waiting = submit_value(&pool, 5);
         assert_eq!(
-            (pool.threads(), pool.queued()),
+            (pool.counts().threads, pool.counts().queued),
             (1, 1),
             "limit {address_space}"
         );

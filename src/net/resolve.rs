@@ -16,7 +16,7 @@ use std::option;
 use std::slice;
 use std::vec;
 
-use crate::blocking;
+use super::lookup_host;
 
 /// What can be turned into one or more socket addresses: [`std::net::ToSocketAddrs`] for
 /// greenlets.
@@ -26,7 +26,8 @@ use crate::blocking;
 /// port, everything that is an address in writing or a host's name.
 ///
 /// An address in writing is parsed in place. A name is looked up on a thread of the blocking
-/// pool; the greenlet parks until the answer is there, and a plain thread looks it up itself.
+/// pool; the greenlet parks until the answer is there, and a plain thread looks it up itself. Answers
+/// are kept for a few seconds, see [`set_lookup_ttl`](super::set_lookup_ttl).
 ///
 /// # Differences
 ///
@@ -126,7 +127,7 @@ impl ToSocketAddrs for (&str, u16) {
         let (host, port) = *self;
         match host.parse::<IpAddr>() {
             Ok(ip) => Ok(vec![SocketAddr::new(ip, port)].into_iter()),
-            Err(_) => look_up((host.to_owned(), port)),
+            Err(_) => look_up(host, port),
         }
     }
 }
@@ -145,7 +146,16 @@ impl ToSocketAddrs for str {
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
         match self.parse() {
             Ok(addr) => Ok(vec![addr].into_iter()),
-            Err(_) => look_up(self.to_owned()),
+            Err(_) => {
+                let (host, port) = self
+                    .rsplit_once(':')
+                    .ok_or_else(|| invalid_input_slow("invalid socket address"))?;
+                let port = port.parse();
+                look_up(
+                    host,
+                    port.map_err(|_| invalid_input_slow("invalid port value"))?,
+                )
+            }
         }
     }
 }
@@ -174,14 +184,12 @@ impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {
     }
 }
 
-/// Has std look up a name, off the hub. The name is a copy, so the pool borrows nothing of the
-/// greenlet.
+/// Looks a name up, off the hub.
 #[cold]
-fn look_up<N>(name: N) -> io::Result<vec::IntoIter<SocketAddr>>
-where
-    N: std::net::ToSocketAddrs<Iter = vec::IntoIter<SocketAddr>> + Send + 'static,
-{
-    blocking::offload(move || name.to_socket_addrs())
+fn look_up(host: &str, port: u16) -> io::Result<vec::IntoIter<SocketAddr>> {
+    let mut addrs = lookup_host(host, None)?;
+    addrs.iter_mut().for_each(|addr| addr.set_port(port));
+    Ok(addrs.into_iter())
 }
 
 /// What `f` makes of the first address that it makes anything of; the last error otherwise.
@@ -200,9 +208,11 @@ pub(super) fn first_that_works<A: ToSocketAddrs, T>(
 }
 
 #[cold]
-fn no_addresses_slow() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidInput,
-        "could not resolve to any addresses",
-    )
+pub(super) fn no_addresses_slow() -> io::Error {
+    invalid_input_slow("could not resolve to any addresses")
+}
+
+#[cold]
+fn invalid_input_slow(message: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
 }

@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawF
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use super::ToSocketAddrs;
 use super::resolve::first_that_works;
+use super::{ToSocketAddrs, happy_eyeballs, stream_io};
 use crate::interest::Interest;
 use crate::reason::WaitReason;
 use crate::source::Source;
@@ -53,8 +53,7 @@ use crate::sys::{self, socket, socket_option};
 /// - Urgent data that is taken out of its turn, by `recv` with `MSG_OOB` on the raw descriptor, can
 ///   hide what came behind it from a greenlet that reads at the same time, until more comes.
 /// - [`set_linger`](Self::set_linger) and [`linger`](Self::linger) are here, though not yet
-///   stable in std; [`set_quickack`](Self::set_quickack) and [`quickack`](Self::quickack) need
-///   no extension trait.
+///   stable in std.
 pub struct TcpStream {
     source: Source,
 }
@@ -98,22 +97,55 @@ impl TcpStream {
         Self::connect_to(addr, Instant::now().checked_add(timeout))
     }
 
+    /// A connection to whichever of `addrs` answers first, made before `deadline` or not at all.
+    ///
+    /// They are tried in their order, but that IPv6 and IPv4 take turns; each one that has not
+    /// answered after 250 ms, or fails earlier, gives the next one its turn and goes on beside it
+    /// (RFC 8305, "Happy Eyeballs"). The sockets of those that come too late are closed. Where
+    /// addresses are known, but not all of them work, this is faster than
+    /// [`connect`](Self::connect), which waits for each one to fail. For a name, see
+    /// [`lookup_host`](super::lookup_host).
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`](io::ErrorKind::TimedOut) when `deadline` passes first, and those of
+    /// [`connect`](Self::connect).
+    ///
+    /// # Differences
+    ///
+    /// std has nothing like it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use greenlet::net::{TcpListener, TcpStream, lookup_host};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let listener = TcpListener::bind("localhost:0")?;
+    /// let port = listener.local_addr()?.port();
+    ///
+    /// let deadline = Some(Instant::now() + Duration::from_secs(10));
+    /// let mut addrs = lookup_host("localhost", deadline)?;
+    /// addrs.iter_mut().for_each(|addr| addr.set_port(port));
+    /// let stream = TcpStream::connect_happy_eyeballs(&addrs, deadline)?;
+    /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connect_happy_eyeballs(
+        addrs: &[SocketAddr],
+        deadline: Option<Instant>,
+    ) -> io::Result<TcpStream> {
+        let socket = happy_eyeballs::connect(addrs, deadline)?;
+        sys::fd::set_nonblocking(socket.as_fd(), false)?;
+        Ok(Self::new(Source::new(socket)))
+    }
+
     fn connect_to(addr: &SocketAddr, deadline: Option<Instant>) -> io::Result<Self> {
         let source = Source::new(socket::stream_for(addr, libc::SOCK_NONBLOCK)?);
-        // The first call begins to connect, each later one asks how far it got and takes the
-        // error if it failed. Unlike SO_ERROR, that is not fooled by a wake without a cause.
         source.retry_until(Interest::Write, WaitReason::Connect, deadline, |fd| {
-            loop {
-                let Err(error) = socket::connect(fd, addr) else {
-                    return Poll::Ready(Ok(()));
-                };
-                match error.raw_os_error() {
-                    Some(libc::EISCONN) => return Poll::Ready(Ok(())),
-                    Some(libc::EINPROGRESS | libc::EALREADY) => return Poll::Pending,
-                    Some(libc::EINTR) => {}
-                    _ => return Poll::Ready(Err(error)),
-                }
-            }
+            progress(fd, addr)
         })?;
         sys::fd::set_nonblocking(source.as_fd(), false)?;
         Ok(Self { source })
@@ -211,9 +243,7 @@ impl TcpStream {
     ///
     /// A read's.
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.source.retry(Interest::Read, WaitReason::IoRead, |fd| {
-            socket::peek(fd, buf)
-        })
+        stream_io::peek(&self.source, buf)
     }
 
     /// Sets `SO_LINGER`, in whole seconds: how long closing waits for what was written to be
@@ -265,25 +295,6 @@ impl TcpStream {
         Ok(socket_option::NODELAY.get(self.as_fd())? != 0)
     }
 
-    /// Sets `TCP_QUICKACK`: what is received is acknowledged at once, for the time being. std
-    /// has it in `std::os::linux::net::TcpStreamExt`.
-    ///
-    /// # Errors
-    ///
-    /// When the socket came from a descriptor and is not TCP.
-    pub fn set_quickack(&self, quickack: bool) -> io::Result<()> {
-        socket_option::QUICKACK.set(self.as_fd(), quickack.into())
-    }
-
-    /// The value of `TCP_QUICKACK`.
-    ///
-    /// # Errors
-    ///
-    /// When the socket came from a descriptor and is not TCP.
-    pub fn quickack(&self) -> io::Result<bool> {
-        Ok(socket_option::QUICKACK.get(self.as_fd())? != 0)
-    }
-
     /// Sets `IP_TTL`, the time-to-live of every packet.
     ///
     /// # Errors
@@ -320,32 +331,6 @@ impl TcpStream {
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         self.source.set_nonblocking(nonblocking)
     }
-
-    /// Sends all of `send`'s data, as a blocking socket does: `send` transmits what comes after
-    /// the bytes that it is told are sent, until those are `wanted`.
-    ///
-    /// An error after the first byte is left for the next call to meet.
-    fn send_all(
-        &self,
-        wanted: usize,
-        mut send: impl FnMut(BorrowedFd<'_>, usize) -> io::Result<usize>,
-    ) -> io::Result<usize> {
-        let mut sent = 0;
-        let result = self
-            .source
-            .retry(Interest::Write, WaitReason::IoWrite, |fd| {
-                loop {
-                    sent += send(fd, sent)?;
-                    if sent >= wanted {
-                        return Ok(());
-                    }
-                }
-            });
-        match result {
-            Err(error) if sent == 0 => Err(error),
-            _ => Ok(sent),
-        }
-    }
 }
 
 impl Read for TcpStream {
@@ -361,21 +346,11 @@ impl Read for TcpStream {
 impl Read for &TcpStream {
     /// Waits until there is something to read, and reads what there is.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.source
-            .retry_read(buf.len(), |fd| socket::receive(fd, buf))
+        stream_io::read(&self.source, buf)
     }
 
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        // No more than one call takes, or a full read would look like a short one.
-        let count = bufs.len().min(socket::BUFFERS_MAX);
-        let bufs = &mut bufs[..count];
-        let wanted = total_of(bufs.iter().map(|buf| buf.len()));
-        // The kernel's readv answers so whatever the socket is at; its recvmsg waits for data.
-        if wanted == 0 {
-            return Ok(0);
-        }
-        self.source
-            .retry_read(wanted, |fd| socket::receive_vectored(fd, bufs))
+        stream_io::read_vectored(&self.source, bufs)
     }
 }
 
@@ -396,20 +371,11 @@ impl Write for TcpStream {
 impl Write for &TcpStream {
     /// Waits until all of `buf` is with the kernel, the time-out passes or the connection fails.
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.send_all(buf.len(), |fd, sent| socket::send(fd, &buf[sent..]))
+        stream_io::write(&self.source, buf)
     }
 
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let wanted = total_of(bufs.iter().map(|buf| buf.len()));
-        // As the kernel's writev, and unlike its sendmsg, which looks at the socket first.
-        if wanted == 0 {
-            return Ok(0);
-        }
-        let bufs = without_empty_heads(bufs);
-        self.send_all(wanted, |fd, sent| match sent {
-            0 => socket::send_vectored(fd, bufs),
-            _ => send_rest_slow(fd, bufs, sent),
-        })
+        stream_io::write_vectored(&self.source, bufs)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -485,23 +451,20 @@ impl From<TcpStream> for std::net::TcpStream {
     }
 }
 
-/// Bytes in all buffers. The same buffer may be there many times, so the sum may not fit.
-fn total_of(lengths: impl Iterator<Item = usize>) -> usize {
-    lengths.fold(0, usize::saturating_add)
-}
-
-/// Only a write that sends nothing could make [`TcpStream::send_all`] go round for ever; one
-/// that begins with as many empty buffers as the kernel takes at once would be such a write.
-fn without_empty_heads<'a, 'b>(bufs: &'a [IoSlice<'b>]) -> &'a [IoSlice<'b>] {
-    let heads = bufs.iter().take_while(|buf| buf.is_empty()).count();
-    &bufs[heads..]
-}
-
-/// Sends what comes after the first `sent` bytes of `bufs`.
-#[cold]
-fn send_rest_slow(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>], sent: usize) -> io::Result<usize> {
-    let mut rest = bufs.to_vec();
-    let mut rest = rest.as_mut_slice();
-    IoSlice::advance_slices(&mut rest, sent);
-    socket::send_vectored(fd, rest)
+/// How far a non-blocking socket got on its way to `addr`.
+///
+/// The first call begins to connect, each later one asks, and takes the error if it failed. Unlike
+/// `SO_ERROR`, that is not fooled by a wake without a cause.
+pub(super) fn progress(fd: BorrowedFd<'_>, addr: &SocketAddr) -> Poll<io::Result<()>> {
+    loop {
+        let Err(error) = socket::connect(fd, addr) else {
+            return Poll::Ready(Ok(()));
+        };
+        match error.raw_os_error() {
+            Some(libc::EISCONN) => return Poll::Ready(Ok(())),
+            Some(libc::EINPROGRESS | libc::EALREADY) => return Poll::Pending,
+            Some(libc::EINTR) => {}
+            _ => return Poll::Ready(Err(error)),
+        }
+    }
 }

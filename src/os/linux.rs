@@ -1,3 +1,5 @@
 //! [`std::os::linux`] for greenlets.
 
 pub use ::std::os::linux::*;
+
+pub mod net;

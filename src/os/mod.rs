@@ -1,6 +1,6 @@
 //! [`std::os`] for greenlets.
 
-pub use ::std::os::fd;
+pub use ::std::os::{fd, raw};
 
 pub mod linux;
 pub mod unix;

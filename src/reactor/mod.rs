@@ -5,6 +5,7 @@
 //! One hub at a time polls; which one is the scheduler's affair (`sched/README.md`).
 
 mod registration;
+mod waiters;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

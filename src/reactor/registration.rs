@@ -3,13 +3,13 @@
 #[cfg(all(test, loom))]
 mod models;
 
-use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::Weak;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use super::Reactor;
+use super::waiters::Waiters;
 use crate::atomic::{AtomicBool, AtomicUsize};
 use crate::interest::Interest;
 use crate::lock::Mutex;
@@ -54,7 +54,7 @@ struct Direction {
     edges: AtomicUsize,
     /// The length of `waiters`, written under its lock.
     waiting: AtomicUsize,
-    waiters: Mutex<VecDeque<Waker>>,
+    waiters: Mutex<Waiters>,
 }
 
 impl Registration {
@@ -122,7 +122,7 @@ impl Registration {
             drop(waiters);
             return waker.wake();
         }
-        waiters.push_back(waker);
+        waiters.push(waker);
         direction.waiting.store(waiters.len(), Relaxed);
     }
 
@@ -131,10 +131,7 @@ impl Registration {
     pub(crate) fn disarm(&self, interest: Interest, cell: NonNull<Header>, generation: u32) {
         let direction = self.direction(interest);
         let mut waiters = direction.waiters.lock();
-        let found = waiters
-            .iter()
-            .position(|waker| waker.is_for(cell, generation));
-        let taken = found.and_then(|index| waiters.remove(index));
+        let taken = waiters.remove(cell, generation);
         direction.waiting.store(waiters.len(), Relaxed);
         drop(waiters);
         if taken.is_none() {
@@ -221,14 +218,14 @@ impl Direction {
 
     fn take_first(&self) -> Option<Waker> {
         let mut waiters = self.waiters.lock();
-        let waker = waiters.pop_front();
+        let waker = waiters.pop();
         self.waiting.store(waiters.len(), Relaxed);
         waker
     }
 
     fn take_all(&self, wakes: &mut WakeList) {
         let mut waiters = self.waiters.lock();
-        waiters.drain(..).for_each(|waker| wakes.push(waker));
+        waiters.take_all(wakes);
         self.waiting.store(0, Relaxed);
     }
 }

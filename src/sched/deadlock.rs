@@ -7,14 +7,18 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use super::cell::{CellRef, Id};
+use super::interrupt::Interruptible;
 use super::roll_call::Waiting;
 use super::sampler;
 use super::shared::Shared;
+use super::signals;
 use super::thread_cell;
 use crate::lock::Mutex;
 use crate::sys::task;
@@ -100,26 +104,55 @@ struct Entry {
     /// A `GreenletCell`.
     cell: CellRef,
     deadlock: OnceLock<Deadlock>,
+    /// It is cancelled by an interrupt from the keyboard.
+    by_interrupt: bool,
+    interrupted: AtomicBool,
 }
 
-/// While it lives, a deadlock cancels the greenlet, and is told here.
+/// While it lives, a deadlock cancels the greenlet, and is told here; and so does an interrupt from the
+/// keyboard, if that was asked for.
 #[derive(Debug)]
 pub(crate) struct Main<'a> {
     shared: &'a Shared,
     entry: Arc<Entry>,
+    /// Dropped after the entry is gone from the list.
+    _interruptible: Option<Interruptible>,
 }
 
 impl<'a> Main<'a> {
     /// # Safety
     ///
     /// `cell` is that of a greenlet of this runtime.
-    pub(crate) unsafe fn enter(shared: &'a Shared, cell: &CellRef) -> Self {
+    pub(crate) unsafe fn enter(
+        shared: &'a Shared,
+        cell: &CellRef,
+        interruptible: Option<Interruptible>,
+    ) -> Self {
         let entry = Arc::new(Entry {
             cell: cell.clone(),
             deadlock: OnceLock::new(),
+            by_interrupt: interruptible.is_some(),
+            interrupted: AtomicBool::new(false),
         });
         shared.mains.0.lock().push(entry.clone());
-        Self { shared, entry }
+        // One that came before has not found the entry; one that comes from now on does: whoever has
+        // looked through the list, before this entry was in it, had been told of the signal.
+        if interruptible
+            .as_ref()
+            .is_some_and(Interruptible::is_interrupted)
+        {
+            entry.interrupt();
+        }
+        Self {
+            shared,
+            entry,
+            _interruptible: interruptible,
+        }
+    }
+
+    /// Whether it was cancelled by an interrupt.
+    pub(crate) fn was_interrupted(&self) -> bool {
+        self.entry.interrupted.load(Relaxed)
     }
 
     /// The deadlock that it was cancelled for.
@@ -135,20 +168,35 @@ impl Drop for Main<'_> {
     }
 }
 
+impl Entry {
+    fn interrupt(&self) {
+        // Relaxed: the cancellation, which who reads this has seen, comes after.
+        self.interrupted.store(true, Relaxed);
+        self.cancel();
+    }
+
+    fn cancel(&self) {
+        // SAFETY: a greenlet's, by the promise to `enter`, whose runtime has not gone meanwhile.
+        unsafe { super::cancel(&self.cell) };
+    }
+}
+
 impl Mains {
+    /// An interrupt has come.
+    pub(super) fn interrupt(&self) {
+        let mains = self.0.lock().clone();
+        for entry in mains.iter().filter(|entry| entry.by_interrupt) {
+            entry.interrupt();
+        }
+    }
+
     /// Tells all callers of `run` that have not been told; answers whether there were any.
     fn tell(&self, deadlock: &Deadlock) -> bool {
         let mains = self.0.lock().clone();
         let untold = mains
             .iter()
             .filter(|entry| entry.deadlock.set(deadlock.clone()).is_ok());
-        untold
-            .map(|entry| {
-                // SAFETY: a greenlet's, by the promise to `enter`, of a runtime that is watched.
-                unsafe { super::cancel(&entry.cell) };
-            })
-            .count()
-            > 0
+        untold.map(|entry| entry.cancel()).count() > 0
     }
 }
 
@@ -308,7 +356,8 @@ fn all_threads_wait(runtimes: &[Arc<Shared>], state: &Snapshot) -> Option<bool> 
     }
     let status = task::process_status().ok()?;
     let ours = state.switches.len() + 1 + idle + state.blocked.0;
-    let own = sampler::is_the_only_handler().then_some(sampler::SIGNAL);
+    // Who waits for a signal of `signals` waits for a descriptor, or is a thread that is not blocked.
+    let own = signals::only_handlers() | sampler::only_handler();
     Some(status.threads == ours && !task::catches_foreign_signals(&status, own))
 }
 

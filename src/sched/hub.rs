@@ -475,6 +475,17 @@ impl Hub {
         self.budget.set(BUDGET);
     }
 
+    /// A greenlet has read a file.
+    #[inline]
+    pub(super) fn count_read(&self, offloaded: bool) {
+        let counters = self.counters();
+        if offloaded {
+            counters.reads_offloaded.increment();
+        } else {
+            counters.reads_inline.increment();
+        }
+    }
+
     /// An operation need not wait. Answers whether it is somebody else's turn.
     #[inline]
     pub(super) fn spend(&self, cost: u32) -> bool {

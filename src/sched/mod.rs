@@ -16,6 +16,7 @@
 //! | `registry` | all greenlets that have started |
 //! | `monitor`, `inspect` | the thread that watches hubs, and how it looks at a greenlet |
 //! | `blocked`, `sampler` | the report of a hub that is stuck, and the stack in it |
+//! | `signals`, `interrupt` | handlers of signals that users wait for, and Ctrl-C |
 //! | `deadlock`, `roll_call` | finding greenlets that nothing can wake, and asking them why |
 //! | `coarse_clock` | the time, about |
 //! | `ground` | a stack with its thread-locals |
@@ -33,6 +34,7 @@ mod ground;
 mod hub;
 mod idle;
 mod inspect;
+mod interrupt;
 mod join;
 mod life;
 mod monitor;
@@ -44,6 +46,7 @@ mod roll_call;
 mod sampler;
 mod schedule;
 mod shared;
+pub(crate) mod signals;
 mod spawn;
 mod switch;
 mod thread_cell;
@@ -63,8 +66,11 @@ pub(crate) use cell::CellRef;
 pub(crate) use current::{cell as current_cell, was_forked};
 pub(crate) use deadlock::Main;
 pub(crate) use greenlet_cell::SpawnOptions;
+pub(crate) use interrupt::Interruptible;
 pub(crate) use monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked};
-pub(crate) use park::{on_thread_stack, park, park_shielded, unwind_cancelled, yield_now};
+pub(crate) use park::{
+    on_thread_stack, park, park_shielded, unwind_cancelled, unwind_if_cancelled, yield_now,
+};
 pub(crate) use shared::{Shared, slot_size, support};
 pub(crate) use spawn::{Spawned, spawn};
 pub(crate) use worker::{end, start};
@@ -75,6 +81,13 @@ use std::sync::Arc;
 #[inline]
 pub(crate) fn on_greenlet() -> bool {
     current::get().greenlet().is_some()
+}
+
+/// Whether the caller is a greenlet that stays on its hub.
+pub(crate) fn is_pinned() -> bool {
+    current::get()
+        .greenlet()
+        .is_some_and(|cell| cell.pinned().is_some())
 }
 
 /// The runtime whose greenlet or hub the caller is. Valid until the next park or yield.
@@ -104,6 +117,14 @@ pub(crate) unsafe fn cancel(cell: &CellRef) {
 pub(crate) fn last_park() -> Option<(std::ptr::NonNull<crate::waker::Header>, u32)> {
     let header = current::get().greenlet()?.header();
     Some((std::ptr::NonNull::from(header), header.last_generation()))
+}
+
+/// Counts a read of a file by the calling greenlet.
+#[inline]
+pub(crate) fn count_read(offloaded: bool) {
+    if let Some(hub) = current::get().hub() {
+        hub.count_read(offloaded);
+    }
 }
 
 /// An operation has found its descriptor ready; after a number of them in a row others have

@@ -17,7 +17,7 @@ use std::process;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, fence};
 use std::sync::{Arc, Condvar, MutexGuard, OnceLock, PoisonError, Weak, mpsc};
-use std::thread::{self, Thread, ThreadId};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use super::blocked::{BlockedActivity, BlockedHub, BlockingGreenlet};
@@ -25,12 +25,13 @@ use super::coarse_clock;
 use super::deadlock::{Detector, Found};
 use super::greenlet_cell::GreenletCell;
 use super::inspect::inspect;
+use super::interrupt;
 use super::sampler::Sample;
 use super::shared::{Remote, Shared};
 use crate::abort::AbortOnUnwind;
 use crate::lock::StaticMutex;
-use crate::sys::membarrier;
 use crate::sys::task::{self, Activity, TaskId};
+use crate::sys::{membarrier, static_futex};
 use crate::waker::WakeList;
 
 /// A hub that has not switched for so long is stuck, unless the runtime says otherwise.
@@ -84,7 +85,6 @@ static MONITOR: Monitor = Monitor {
     }),
     round: StaticMutex::new(()),
     state: AtomicU32::new(AWAKE),
-    thread: StaticMutex::new(None),
 };
 
 /// It looks, or pauses for a short time.
@@ -98,10 +98,8 @@ struct Monitor {
     watched: StaticMutex<Watched>,
     /// Held while the monitor looks, and so keeps runtimes alive.
     round: StaticMutex<()>,
-    /// `AWAKE` and `ASLEEP` are written by the monitor, `NOTIFIED` by others.
+    /// `AWAKE` and `ASLEEP` are written by the monitor, `NOTIFIED` by others. The monitor's futex.
     state: AtomicU32,
-    /// The monitor's, to be unparked by who notifies it.
-    thread: StaticMutex<Option<Thread>>,
 }
 
 struct Watched {
@@ -156,9 +154,14 @@ pub(super) fn unwatch(shared: &Arc<Shared>) {
 
 /// Whether the monitor is that of the process that this one was forked from: its thread is not here,
 /// and its locks may be held by threads that are not here. A child does without one.
-fn is_a_parents() -> bool {
+pub(super) fn is_a_parents() -> bool {
     static PROCESS: OnceLock<u32> = OnceLock::new();
     *PROCESS.get_or_init(process::id) != process::id()
+}
+
+/// There is something to look at. May be called in a signal handler.
+pub(super) fn notify() {
+    MONITOR.notify();
 }
 
 /// A hub has woken.
@@ -176,19 +179,17 @@ pub(super) fn hub_woke() {
 }
 
 impl Monitor {
+    /// May be called in a signal handler.
     #[cold]
     fn notify(&self) {
         // SeqCst: what the monitor is to see was written before; pairs with the swap in `pause`.
-        if self.state.swap(NOTIFIED, SeqCst) != NOTIFIED
-            && let Some(thread) = &*self.thread.lock()
-        {
-            thread.unpark();
+        if self.state.swap(NOTIFIED, SeqCst) != NOTIFIED {
+            static_futex::wake_one(&self.state);
         }
     }
 
     fn run(&self) {
         let guard = AbortOnUnwind::arm("the monitor");
-        *self.thread.lock() = Some(thread::current());
         let mut detector = Detector::new();
         let mut may_sleep = false;
         loop {
@@ -201,6 +202,11 @@ impl Monitor {
             // Who is told of a blocked hub may wake somebody.
             let sleeps = may_sleep && reports.is_empty() && self.fall_asleep(&runtimes);
             let found = sleeps.then(|| detector.look(&runtimes));
+            if interrupt::has_come() {
+                for runtime in &runtimes {
+                    runtime.mains.interrupt();
+                }
+            }
             deliver(reports);
             // The last owner of a runtime runs destructors of the user's: with no lock held.
             let last: Vec<_> = runtimes.into_iter().filter_map(Arc::into_inner).collect();
@@ -249,11 +255,8 @@ impl Monitor {
     fn pause(&self, state: u32, time: Option<Duration>) {
         let now = self.state.load(Relaxed);
         if now != NOTIFIED && self.change(now, state) {
-            // A notification that comes now makes it return at once.
-            match time {
-                Some(time) => thread::park_timeout(time),
-                None => thread::park(),
-            }
+            // A notification that comes now makes it return at once, and so may a signal.
+            static_futex::wait(&self.state, state, time);
         }
         // Acquire: pairs with the SeqCst in `notify`.
         self.state.swap(AWAKE, Acquire);

@@ -187,6 +187,20 @@ pub(crate) fn yield_now() {
     };
     // SAFETY: `cell` is the running greenlet.
     unsafe { switch_out(cell, Handoff::Yield) };
+    unwind_if(cell);
+}
+
+/// For what cannot be cancelled once it has begun: unwinds a greenlet that was cancelled before.
+#[inline]
+pub(crate) fn unwind_if_cancelled() {
+    if let Some(cell) = current::get().greenlet() {
+        unwind_if(cell);
+    }
+}
+
+/// Unwinds the running greenlet, which is `cell`, if it was cancelled and need not finish first.
+#[inline]
+fn unwind_if(cell: &GreenletCell) {
     if cell.header().is_cancelled() && !must_finish(cell) {
         unwind_cancelled();
     }

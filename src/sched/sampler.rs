@@ -19,7 +19,7 @@ use crate::sys::signal_action::SignalAction;
 use crate::sys::task::{self, TaskId};
 use crate::unwind::{self, StackCopy};
 
-pub(super) const SIGNAL: libc::c_int = libc::SIGURG;
+const SIGNAL: libc::c_int = libc::SIGURG;
 
 /// So much of a stack is copied.
 const ROOM: usize = 32 << 10;
@@ -73,11 +73,13 @@ impl Sample {
     }
 }
 
-/// Whether the signal has no handler but ours: not one that was there before, nor a later one.
-pub(super) fn is_the_only_handler() -> bool {
+/// The mask of the signal, if it has no handler but ours: not one that was there before, nor a later
+/// one.
+pub(super) fn only_handler() -> u64 {
     let is_ours = |action: SignalAction| action.handler == handle as *const () as usize;
-    BEFORE.get().is_some_and(|before| !before.has_handler())
-        && SignalAction::of(SIGNAL).is_ok_and(is_ours)
+    let is_only = BEFORE.get().is_some_and(|before| !before.has_handler())
+        && SignalAction::of(SIGNAL).is_ok_and(is_ours);
+    u64::from(is_only) << (SIGNAL - 1)
 }
 
 /// What was done about the signal before.

@@ -102,6 +102,8 @@ pub(super) struct Counters {
     pub(super) parks: Counter,
     pub(super) steals: Counter,
     pub(super) sleeps: Counter,
+    pub(super) reads_inline: Counter,
+    pub(super) reads_offloaded: Counter,
 }
 
 /// A number with one writer.
@@ -151,6 +153,19 @@ pub struct Stats {
     pub blocking_idle: u64,
     /// Jobs that wait for a thread of the blocking pool.
     pub blocking_queued: u64,
+    /// Greenlets that wait for a place in its queue.
+    pub blocking_waiting: u64,
+    /// Jobs that threads of the blocking pool have begun.
+    pub blocking_jobs: u64,
+    /// How many threads the blocking pool may have.
+    pub blocking_threads_max: u64,
+    /// How many jobs its queue has places for.
+    pub blocking_queue_max: u64,
+    /// Reads of files that greenlets have done without leaving their hub: what was wanted was in the
+    /// page cache.
+    pub reads_inline: u64,
+    /// Reads of files that went to the blocking pool.
+    pub reads_offloaded: u64,
 }
 
 impl Shared {
@@ -333,6 +348,8 @@ impl Shared {
             parks: sum(|counters| &counters.parks),
             steals: sum(|counters| &counters.steals),
             sleeps: sum(|counters| &counters.sleeps),
+            reads_inline: sum(|counters| &counters.reads_inline),
+            reads_offloaded: sum(|counters| &counters.reads_offloaded),
             blocked: self.blocked.load(Relaxed),
             descriptors: self.reactor.registered() as u64,
             ..Stats::default()

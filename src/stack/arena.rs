@@ -20,7 +20,7 @@ use crate::lock::StaticMutex;
 use crate::sys::{memory, probe};
 
 /// The colours: multiples of a cache line, below half a page.
-const COLOURS: usize = 32;
+const COLOURS: usize = 20;
 const CACHE_LINE: usize = 64;
 
 /// Regions grow up to this size.

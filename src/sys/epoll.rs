@@ -124,6 +124,13 @@ impl Epoll {
     }
 }
 
+/// The instance as a descriptor: readable while one that was added has something to tell.
+impl From<Epoll> for OwnedFd {
+    fn from(epoll: Epoll) -> Self {
+        epoll.0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;

@@ -1,4 +1,5 @@
-//! Signal handlers that are told registers: of memory faults, and of the monitor's signal.
+//! Signal handlers that are told registers: of memory faults, of the monitor's signal, and of those
+//! that users wait for.
 
 use std::io;
 use std::mem;
@@ -35,6 +36,22 @@ pub(crate) unsafe fn install(
 impl ActionBefore {
     pub(crate) fn has_handler(&self) -> bool {
         ![libc::SIG_DFL, libc::SIG_IGN].contains(&self.0.sa_sigaction)
+    }
+
+    /// Whether it was the default action.
+    pub(crate) fn is_default(&self) -> bool {
+        self.0.sa_sigaction == libc::SIG_DFL
+    }
+
+    /// Whether both call the same function in the same way, or none.
+    pub(crate) fn calls_the_same_as(&self, other: &Self) -> bool {
+        self.0.sa_sigaction == other.0.sa_sigaction && self.0.sa_flags == other.0.sa_flags
+    }
+
+    /// Makes it the action of `signal` again.
+    pub(crate) fn restore(&self, signal: libc::c_int) -> io::Result<()> {
+        // SAFETY: puts a disposition back that was in force before.
+        cvt(unsafe { libc::sigaction(signal, &self.0, ptr::null_mut()) }).map(drop)
     }
 
     /// Does about a fault what the process would have done without our handler. Returns when the
@@ -93,6 +110,18 @@ impl std::fmt::Debug for ActionBefore {
         f.debug_tuple("ActionBefore")
             .field(&self.has_handler())
             .finish()
+    }
+}
+
+/// Ends the process by `signal`, as if there had never been a handler for it. Called in a handler, which
+/// must then return.
+pub(crate) fn die_of(signal: libc::c_int) {
+    // SAFETY: all zero is a valid `sigaction`, with the default action; and signals to oneself are
+    // allowed. This thread has it blocked until the handler returns, if no other thread takes it.
+    unsafe {
+        let default: libc::sigaction = mem::zeroed();
+        libc::sigaction(signal, &default, ptr::null_mut());
+        libc::kill(libc::getpid(), signal);
     }
 }
 

@@ -40,3 +40,16 @@ pub(crate) fn wake_one(word: *const AtomicU32) {
         );
     }
 }
+
+/// Wakes all threads that wait on the word.
+pub(crate) fn wake_all(word: &AtomicU32) {
+    // SAFETY: as for one.
+    unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+            libc::c_int::MAX,
+        );
+    }
+}

@@ -9,11 +9,14 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
+use std::time::Duration;
 
 use libc::{c_int, msghdr};
 
 use super::address::RawAddress;
-use super::{cvt, cvt_size, socket_option};
+use super::poll::poll;
+use super::{cvt, cvt_raw, cvt_size, socket_option};
+use crate::arch;
 
 const TRANSFER: c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
 
@@ -89,6 +92,16 @@ pub(crate) fn shutdown(socket: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> 
     cvt(unsafe { libc::shutdown(socket.as_raw_fd(), how) }).map(drop)
 }
 
+/// Whether reading was shut down, here or by the peer.
+pub(crate) fn is_read_shut_down(socket: BorrowedFd<'_>) -> bool {
+    loop {
+        match poll(socket, libc::POLLRDHUP, Some(Duration::ZERO)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            answer => return answer.unwrap_or(false),
+        }
+    }
+}
+
 /// The pending error, which is thereby cleared.
 pub(crate) fn take_error(socket: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
     match socket_option::ERROR.get(socket)? {
@@ -109,21 +122,92 @@ pub(crate) fn peek(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<usize> 
 
 #[inline]
 fn receive_with(socket: BorrowedFd<'_>, buf: &mut [u8], flags: c_int) -> io::Result<usize> {
+    let buf = (buf.as_mut_ptr().expose_provenance(), buf.len());
     // SAFETY: the pointer is valid for writes for the call and for the length that is given.
-    cvt_size(unsafe {
-        libc::recv(
-            socket.as_raw_fd(),
-            buf.as_mut_ptr().cast(),
-            buf.len(),
-            flags,
-        )
-    })
+    unsafe { transfer(libc::SYS_recvfrom, socket, buf, flags) }
 }
 
 #[inline]
 pub(crate) fn send(socket: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
+    let buf = (buf.as_ptr().expose_provenance(), buf.len());
     // SAFETY: the pointer is valid for the call and for the length that is given.
-    cvt_size(unsafe { libc::send(socket.as_raw_fd(), buf.as_ptr().cast(), buf.len(), TRANSFER) })
+    unsafe { transfer(libc::SYS_sendto, socket, buf, TRANSFER) }
+}
+
+/// recv(2) or send(2), which the C library makes of recvfrom(2) and sendto(2). Its own are points at which
+/// pthread_cancel(3) may end a thread: two atomic operations, on a cache line of its own, for calls that do not wait.
+///
+/// # Safety
+///
+/// `buf`, an address and a length, is valid for the call.
+#[inline]
+unsafe fn transfer(
+    number: libc::c_long,
+    socket: BorrowedFd<'_>,
+    buf: (usize, usize),
+    flags: c_int,
+) -> io::Result<usize> {
+    let arguments = [
+        socket.as_raw_fd() as usize,
+        buf.0,
+        buf.1,
+        flags as usize,
+        0,
+        0,
+    ];
+    // SAFETY: valid for the kernel (caller); the C library keeps nothing about it.
+    cvt_raw(unsafe { arch::syscall6(number as usize, arguments) })
+}
+
+/// [`receive`], and whom it is from.
+pub(crate) fn receive_from(
+    socket: BorrowedFd<'_>,
+    buf: &mut [u8],
+) -> io::Result<(usize, SocketAddr)> {
+    receive_from_with(socket, buf, TRANSFER)
+}
+
+/// [`receive_from`] that leaves the message where it is.
+pub(crate) fn peek_from(socket: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    receive_from_with(socket, buf, TRANSFER | libc::MSG_PEEK)
+}
+
+fn receive_from_with(
+    socket: BorrowedFd<'_>,
+    buf: &mut [u8],
+    flags: c_int,
+) -> io::Result<(usize, SocketAddr)> {
+    let mut sender = RawAddress::room();
+    let (addr, len) = sender.as_mut_ptrs();
+    // SAFETY: the buffer is valid for writes for the call and for the length that is given; so are
+    // the other two pointers, and `len` says how much room `addr` has.
+    let received = cvt_size(unsafe {
+        libc::recvfrom(
+            socket.as_raw_fd(),
+            buf.as_mut_ptr().cast(),
+            buf.len(),
+            flags,
+            addr,
+            len,
+        )
+    })?;
+    Ok((received, sender.to_socket_addr()?))
+}
+
+/// [`send`] to somebody.
+pub(crate) fn send_to(socket: BorrowedFd<'_>, buf: &[u8], addr: &SocketAddr) -> io::Result<usize> {
+    let addr = RawAddress::from(addr);
+    // SAFETY: both pointers are valid for the call and for the lengths that are given.
+    cvt_size(unsafe {
+        libc::sendto(
+            socket.as_raw_fd(),
+            buf.as_ptr().cast(),
+            buf.len(),
+            TRANSFER,
+            addr.as_ptr(),
+            addr.len(),
+        )
+    })
 }
 
 /// [`receive`] into several buffers, at most 1,024 of them.

@@ -97,15 +97,14 @@ pub(crate) struct ProcessStatus {
 }
 
 /// Whether there is a handler for a signal that anybody may send. Those for faults, for pipes (which
-/// Rust ignores), the C library's and `own` do not count.
-pub(crate) fn catches_foreign_signals(status: &ProcessStatus, own: Option<c_int>) -> bool {
+/// Rust ignores), the C library's and `own`, as a mask, do not count.
+pub(crate) fn catches_foreign_signals(status: &ProcessStatus, own: u64) -> bool {
     /// The C library's, for cancelling threads and for setuid.
     const INTERNAL: [c_int; 2] = [32, 33];
     let harmless = [libc::SIGSEGV, libc::SIGBUS, libc::SIGPIPE]
         .into_iter()
         .chain(INTERNAL)
-        .chain(own)
-        .fold(0, |mask, signal| mask | 1_u64 << (signal - 1));
+        .fold(own, |mask, signal| mask | 1_u64 << (signal - 1));
     status.caught_signals & !harmless != 0
 }
 

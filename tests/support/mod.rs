@@ -12,6 +12,8 @@ pub(crate) mod process;
 pub(crate) mod quiet;
 pub(crate) mod recursion;
 pub(crate) mod sockets;
+pub(crate) mod storm;
+pub(crate) mod temp;
 pub(crate) mod watchdog;
 
 pub(crate) use crowd::{crowd, in_crowd};

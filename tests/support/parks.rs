@@ -9,7 +9,6 @@ use super::hubs::{runtime, watched};
 pub(crate) fn parks<T: Send>(wait: impl FnOnce() -> T + Send, end: impl FnOnce() + Send) -> T {
     let _watchdog = watched();
     let runtime = runtime(1);
-    let mut result = None;
     let before = runtime.stats().parks;
     runtime.run(|| {
         greenlet::thread::scope(|scope| {
@@ -23,10 +22,9 @@ pub(crate) fn parks<T: Send>(wait: impl FnOnce() -> T + Send, end: impl FnOnce()
             // The sleep above is one of them.
             assert!(runtime.stats().parks - before >= 2, "it did not park");
             end();
-            result = Some(waiting.join().expect("no panic"));
-        });
-    });
-    result.expect("it was joined")
+            waiting.join().expect("no panic")
+        })
+    })
 }
 
 /// The same for a wait that ends by itself, as by time.

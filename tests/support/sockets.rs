@@ -2,6 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::process;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
@@ -78,6 +81,35 @@ pub(crate) fn pair() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     (near, listener.accept().unwrap().0)
+}
+
+/// A listener that answers nobody any more: its queue is full.
+pub(crate) struct Silent {
+    pub(crate) listener: TcpListener,
+    _queue: Vec<TcpStream>,
+}
+
+pub(crate) fn silent() -> Silent {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // SAFETY: the call takes numbers only.
+    assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
+    let addr = listener.local_addr().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&addr, Duration::from_millis(100)) {
+        queue.push(stream);
+        assert!(queue.len() < 100, "the queue does not fill up");
+    }
+    Silent {
+        listener,
+        _queue: queue,
+    }
+}
+
+/// `name`, made into one that no other process uses, nor any other call of this.
+pub(crate) fn unique(name: &str) -> String {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Relaxed);
+    format!("{name}-{}-{number}", process::id())
 }
 
 /// How many descriptors the process may have open.

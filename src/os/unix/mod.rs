@@ -7,5 +7,6 @@ pub use ::std::os::unix::raw;
 
 pub mod fs;
 pub mod net;
+pub mod prelude;
 pub mod process;
 pub mod thread;

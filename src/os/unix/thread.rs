@@ -1,3 +1,4 @@
-//! [`std::os::unix::thread`] for greenlets.
+//! [`std::os::unix::thread`] for greenlets: all of it but `JoinHandleExt`, as a greenlet is no pthread.
 
-pub use ::std::os::unix::thread::*;
+#[allow(deprecated)]
+pub use ::std::os::unix::thread::RawPthread;

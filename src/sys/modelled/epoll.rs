@@ -1,7 +1,7 @@
 //! The kernel's epoll, which is asked again at every signal instead of being waited in.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 #[path = "../epoll.rs"]
@@ -41,5 +41,11 @@ impl Epoll {
             }
             kernel = KERNEL.signalled.wait(kernel).unwrap();
         }
+    }
+}
+
+impl From<Epoll> for OwnedFd {
+    fn from(epoll: Epoll) -> Self {
+        epoll.0.into()
     }
 }
