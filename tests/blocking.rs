@@ -99,7 +99,7 @@ fn a_job_runs_on_a_thread_of_the_pool_with_its_thread_locals() {
 #[test]
 fn a_job_borrows_from_its_greenlet() {
     on_hubs(|_| {
-        let mut numbers = vec![3, 1, 2];
+        let mut numbers = [3, 1, 2];
         let sorted = greenlet::blocking(|| {
             numbers.sort();
             &numbers[..]
