@@ -42,7 +42,6 @@
 //! | std's modules, made green | [`net`], [`fs`], [`process`], [`thread`], [`sync`], [`time`], [`io`], [`os`]; all of std with these in place: [`std`](mod@crate::std) |
 //! | calls that block all the same | [`blocking`] |
 //! | signals | [`signal`] |
-//! | calls that block | [`blocking`] |
 //! | much stack for a moment | [`on_thread_stack`] |
 //! | another allocator than the system's | [`OnWorker`] |
 //! | what went wrong | [`Deadlock`], [`BlockedHub`] |
@@ -112,7 +111,11 @@
 pub mod _documentation {
     #[doc = include_str!("docs/std/README.md")]
     #[doc = include_str!("docs/std/net.md")]
+    #[doc = include_str!("docs/std/fs.md")]
+    #[doc = include_str!("docs/std/process.md")]
     #[doc = include_str!("docs/std/thread.md")]
+    #[doc = include_str!("docs/std/sync.md")]
+    #[doc = include_str!("docs/std/io.md")]
     pub mod std {}
 
     #[doc = include_str!("docs/thread_locals.md")]

@@ -50,10 +50,12 @@ pub(crate) enum WaitReason {
     Child,
     /// A signal to come.
     Signal,
+    /// The lock of a standard stream.
+    Stream,
 }
 
 impl WaitReason {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 21] = [
         Self::Park,
         Self::Sleep,
         Self::Join,
@@ -74,6 +76,7 @@ impl WaitReason {
         Self::Receive,
         Self::Child,
         Self::Signal,
+        Self::Stream,
     ];
 
     /// Whether only a greenlet or a thread ends such a wait: neither a clock, nor the kernel, nor a
@@ -99,7 +102,8 @@ impl WaitReason {
             | Self::Once
             | Self::Barrier
             | Self::Send
-            | Self::Receive => true,
+            | Self::Receive
+            | Self::Stream => true,
         }
     }
 
@@ -183,6 +187,7 @@ impl fmt::Display for Wait {
             WaitReason::Receive => "for a message from the channel at",
             WaitReason::Child => "for the end of the process behind descriptor",
             WaitReason::Signal => "for a signal on descriptor",
+            WaitReason::Stream => "for the lock of a standard stream",
         };
         f.write_str(what)?;
         match self.object {

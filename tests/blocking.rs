@@ -299,6 +299,24 @@ fn a_greenlet_that_does_nothing_but_blocking_calls_ends_with_its_runtime() {
     drop(runtime);
 }
 
+/// It cannot park there. The place that it had is another one's.
+#[test]
+fn a_job_on_the_threads_stack_panics_and_takes_no_place() {
+    alone(
+        "a_job_on_the_threads_stack_panics_and_takes_no_place",
+        || {
+            let _watchdog = watched();
+            small(1).run(|| {
+                for _ in 0..3 {
+                    let job = || greenlet::on_thread_stack(|| greenlet::blocking(|| ()));
+                    catch_unwind(job).unwrap_err();
+                    greenlet::blocking(|| ());
+                }
+            });
+        },
+    );
+}
+
 #[test]
 fn limits_come_from_the_environment_where_the_builder_says_nothing() {
     let name = "limits_come_from_the_environment_where_the_builder_says_nothing";

@@ -15,9 +15,23 @@ use support::watched;
 
 const LONG: Duration = Duration::from_secs(30);
 
-fn send() {
+/// As the terminal does it: any thread handles it, at once or a little later.
+fn send_to_process() {
     // SAFETY: the signal goes to this process.
     unsafe { libc::kill(libc::getpid(), libc::SIGINT) };
+}
+
+/// Returns when it was handled, by the calling thread.
+fn send() {
+    // SAFETY: the signal goes to this thread.
+    unsafe {
+        libc::syscall(
+            libc::SYS_tgkill,
+            libc::getpid(),
+            libc::gettid(),
+            libc::SIGINT,
+        )
+    };
 }
 
 fn action() -> usize {
@@ -78,7 +92,7 @@ fn ctrl_c_ends_a_run_and_destructors_run() {
             assert_eq!(action(), libc::SIG_DFL);
         }
         let result = greenlet::try_run(|| {
-            send();
+            send_to_process();
             greenlet::park();
         });
         assert_interrupted(result);
@@ -94,7 +108,7 @@ fn a_run_unwinds_without_a_message() {
             greenlet::run(|| {
                 greenlet::spawn(|| {
                     greenlet::sleep(Duration::from_millis(20));
-                    send();
+                    send_to_process();
                 });
                 greenlet::sleep(LONG);
             })
@@ -169,7 +183,7 @@ fn all_runs_are_interrupted() {
             .map(|_| std::thread::spawn(|| runtime().try_run(greenlet::park)))
             .collect();
         std::thread::sleep(Duration::from_millis(300));
-        send();
+        send_to_process();
         for thread in threads {
             assert_interrupted(thread.join().unwrap());
         }
@@ -197,7 +211,7 @@ fn a_second_ctrl_c_ends_a_loop_that_never_waits() {
         std::thread::spawn(|| {
             for _ in 0..2 {
                 std::thread::sleep(Duration::from_millis(100));
-                send();
+                send_to_process();
             }
         });
         let _ = runtime().try_run(|| {
@@ -258,7 +272,7 @@ fn who_waits_for_the_signal_has_it() {
             let result = runtime().try_run(|| {
                 let signals = signal::listen(&[Signal::INTERRUPT]).unwrap();
                 for _ in 0..3 {
-                    send();
+                    send_to_process();
                     assert_eq!(signals.wait().unwrap(), Signal::INTERRUPT);
                 }
                 drop(signals);

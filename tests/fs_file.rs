@@ -177,7 +177,7 @@ fn what_asks_the_filesystem_parks() {
     parks_for_a_while(|| drop(File::open(&path).unwrap()));
     parks_for_a_while(|| file.sync_all().unwrap());
     parks_for_a_while(|| file.sync_data().unwrap());
-    parks_for_a_while(|| drop(file.metadata().unwrap()));
+    parks_for_a_while(|| file.metadata().unwrap());
     parks_for_a_while(|| file.set_len(20).unwrap());
     parks_for_a_while(|| assert_eq!((&file).seek(SeekFrom::End(0)).unwrap(), 20));
     parks_for_a_while(|| file.set_permissions(std::fs::metadata(&path).unwrap().permissions()))

@@ -453,7 +453,7 @@ fn a_child_inherits_no_descriptors_no_masks_and_no_modes() {
         greenlet::sleep(Duration::from_millis(2));
         let script = "ls /proc/self/fd; grep SigBlk /proc/self/status; \
              grep -h flags /proc/self/fdinfo/0 /proc/self/fdinfo/1 /proc/self/fdinfo/2";
-        let mut child = sh(script)
+        let child = sh(script)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -512,6 +512,32 @@ fn a_pipe_that_was_waited_on_is_given_to_a_child_as_it_was() {
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.ends_with("0\n") && !text.contains("4000"), "{text}");
     });
+}
+
+#[test]
+fn a_child_that_is_to_die_with_its_parent_thread_lives_as_long_as_the_runtime() {
+    let _watchdog = watched();
+    for hubs in [1, 2, 8] {
+        let runtime = runtime(hubs);
+        let mut child = runtime.run(|| {
+            let mut command = Command::new("sleep");
+            command.arg("1000");
+            // SAFETY: one system call.
+            unsafe {
+                command.pre_exec(
+                    || match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                        0 => Ok(()),
+                        _ => Err(io::Error::last_os_error()),
+                    },
+                );
+            }
+            command.spawn().unwrap()
+        });
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(child.try_wait().unwrap(), None);
+        drop(runtime);
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
+    }
 }
 
 #[test]

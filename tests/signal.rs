@@ -172,10 +172,8 @@ fn an_iterator_gives_one_after_the_other() {
                 assert_eq!(iter.next().unwrap().unwrap(), Signal::USER_2);
             }
             send(Signal::USER_2);
-            for came in &signals {
-                assert_eq!(came.unwrap(), Signal::USER_2);
-                break;
-            }
+            let mut iter = (&signals).into_iter();
+            assert_eq!(iter.next().unwrap().unwrap(), Signal::USER_2);
         });
     });
 }

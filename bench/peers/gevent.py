@@ -11,6 +11,7 @@ import random
 import socket as plain_socket
 import statistics
 import sys
+import tempfile
 from time import perf_counter, process_time
 
 # This file has gevent's name, so its folder must not be searched for it.
@@ -46,6 +47,8 @@ def main():
         say("mpsc", messages(params["cap"], seconds))
     elif row == "mutex":
         say("mutex", mutex(params["t"], seconds))
+    elif row == "pread4k":
+        say("pread4k", pread4k(seconds))
     elif row in ("echo", "conns"):
         serve()
     else:
@@ -230,6 +233,29 @@ def resident():
     with open("/proc/self/status") as status:
         lines = [line.split() for line in status]
     return 1024 * sum(int(line[1]) for line in lines if line[0] in ("VmRSS:", "VmPTE:"))
+
+
+def pread4k(seconds):
+    """Nanoseconds to read 4 KiB at a random offset of a file that is in the page cache, by the
+    thread pool that gevent's files use."""
+    page, pages = 4096, 16 << 10
+    with tempfile.TemporaryFile(buffering=0) as file:
+        for _ in range(pages):
+            file.write(bytes(page))
+        offsets = random.Random(1)
+        pool = gevent.get_hub().threadpool
+
+        def measure(seconds):
+            since, count, took = process_time(), 0, 0
+            while took < seconds:
+                for _ in range(64):
+                    pool.apply(os.pread, (file.fileno(), page, offsets.randrange(pages) * page))
+                count += 64
+                took = process_time() - since
+            return took / count * 1e9
+
+        measure(seconds / 4)
+        return measure(seconds)
 
 
 def serve():

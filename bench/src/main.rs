@@ -17,6 +17,7 @@ mod load;
 mod machine;
 mod memory;
 mod meter;
+mod pages;
 mod params;
 mod peers;
 mod process;
@@ -131,9 +132,5 @@ fn list() {
     println!("parameters");
     for (name, what) in params::NAMES {
         println!("  {name}: {what}");
-    }
-    println!("not yet");
-    for (name, why) in rows::NOT_YET {
-        println!("  {name}: {why}");
     }
 }

@@ -16,16 +16,11 @@ pub(crate) enum Row {
     Mutex,
     Echo,
     Conns,
+    Pread4k,
 }
 
-/// What more there is to measure, and what that waits for.
-pub(crate) const NOT_YET: [(&str, &str); 1] = [(
-    "pread4k",
-    "greenlet::fs has to come first: a cached read of 4 KiB",
-)];
-
 impl Row {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Switch,
         Self::Yield,
         Self::SpawnSeq,
@@ -37,6 +32,7 @@ impl Row {
         Self::Mutex,
         Self::Echo,
         Self::Conns,
+        Self::Pread4k,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -52,6 +48,7 @@ impl Row {
             Self::Mutex => "mutex",
             Self::Echo => "echo",
             Self::Conns => "conns",
+            Self::Pread4k => "pread4k",
         }
     }
 
@@ -78,6 +75,7 @@ impl Row {
             Self::Mutex => &["w=1,t=1", "w=2,t=8"],
             Self::Echo => &["w=1,c=1", "w=1,c=64", "w=1,c=512", "w=2,c=512"],
             Self::Conns => &["w=1,n=10000"],
+            Self::Pread4k => &["w=1"],
         }
     }
 
@@ -143,7 +141,7 @@ const fn metric(row: Row, name: &'static str, unit: &'static str, what: &'static
     }
 }
 
-const METRICS: [Metric; 19] = [
+const METRICS: [Metric; 20] = [
     metric(
         Row::Switch,
         "switch",
@@ -260,6 +258,12 @@ const METRICS: [Metric; 19] = [
         "bytes",
         "the server's memory for one of n idle connections, which have had one request each",
     ),
+    metric(
+        Row::Pread4k,
+        "pread4k",
+        "ns",
+        "reading 4 KiB at a random offset of a file that is in the page cache",
+    ),
 ];
 
 /// What a peer of this project has to reach.
@@ -303,7 +307,7 @@ const fn must_shared(metric: &'static str, params: &'static str, limit: Limit) -
     }
 }
 
-const MUSTS: [Must; 30] = [
+const MUSTS: [Must; 31] = [
     must("switch", "w=1", Limit::Scaled(14.0)),
     must("yield", "w=1,t=2", Limit::Scaled(30.0)),
     must("yield", "w=1,t=1000", Limit::Scaled(36.0)),
@@ -342,6 +346,8 @@ const MUSTS: [Must; 30] = [
     must("echo.p99", "w=2,c=512", Limit::Times(0.5, "tokio-mt")),
     must("conns.bytes", "w=1,n=10000", Limit::AtMost(9_300.0)),
     must_shared("conns.bytes", "w=1,n=10000", Limit::AtMost(4_900.0)),
+    // A plain blocking read.
+    must("pread4k", "w=1", Limit::Times(1.2, "threads")),
 ];
 
 /// The limit for a peer in one metric of a case, if there is one.

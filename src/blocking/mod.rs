@@ -12,8 +12,7 @@ use crate::reason::WaitReason;
 use crate::sched;
 use crate::sys::clock;
 use crate::waker::{Outcome, Waker};
-use pool::Pool;
-use queue::Place;
+use pool::{Place, Pool};
 
 pub(crate) use pool::Counts;
 
@@ -113,7 +112,7 @@ pub(crate) fn set_limits(threads: Option<usize>, queue: Option<usize>) {
 /// Parks until there is a place in the queue; unwinds if the greenlet is cancelled. `None` when
 /// `deadline` passes first.
 #[cold]
-fn wait_for_place(deadline: Option<u64>) -> Option<Place> {
+fn wait_for_place(deadline: Option<u64>) -> Option<Place<'static>> {
     let pool = Pool::global();
     let queued = Cell::new(false);
     let outcome = sched::park(WaitReason::Blocking, deadline, |waker| {
@@ -136,7 +135,7 @@ fn wait_for_place(deadline: Option<u64>) -> Option<Place> {
     None
 }
 
-fn run_on_pool<F, T>(place: Place, f: F) -> T
+fn run_on_pool<F, T>(place: Place<'_>, f: F) -> T
 where
     F: FnOnce() -> T + Send,
     T: Send,
@@ -175,7 +174,7 @@ pub(crate) fn start(deadline: Option<u64>, job: pool::Job) -> bool {
 
 /// A place in the queue, if there is one before `deadline`.
 #[cold]
-fn place_before(deadline: Option<u64>) -> Option<Place> {
+fn place_before(deadline: Option<u64>) -> Option<Place<'static>> {
     if sched::on_greenlet() {
         return wait_for_place(deadline);
     }
@@ -218,7 +217,7 @@ impl<F: FnOnce() -> T, T> Job<F, T> {
 /// Hands the job to the pool, or does it here if the pool has no thread and can get none.
 ///
 /// Called on the hub, under its worker's thread pointer, where a thread may be started.
-fn submit<F: FnOnce() -> T + Send, T: Send>(job: &Job<F, T>, place: Place, waker: Waker) {
+fn submit<F: FnOnce() -> T + Send, T: Send>(job: &Job<F, T>, place: Place<'_>, waker: Waker) {
     let run: Box<dyn FnOnce() + Send + '_> = Box::new(move || {
         // SAFETY: the greenlet is parked until it is woken below.
         unsafe { job.run() };

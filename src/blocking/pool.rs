@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use super::queue::{Place, Queue};
+use super::queue::Queue;
 
 /// Work for the pool. It may block its thread as long as it likes; it must not unwind.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
@@ -92,34 +92,34 @@ impl Pool {
     }
 
     /// A place for a job, if there is one that nobody waits for.
-    pub(crate) fn reserve(&self) -> Option<Place> {
+    pub(crate) fn reserve(&self) -> Option<Place<'_>> {
         let mut state = self.shared.state.lock();
         let limit = state.limits.queue;
-        state.queue.reserve(limit)
+        state.queue.reserve(limit).then(|| Place(self))
     }
 
     /// Wakes `waker` when there is a place, in the order of arrival: the place is then the waiter's,
-    /// who takes it with [`granted`](Self::granted) or [`give_up`](Self::give_up).
+    /// who takes it with [`granted`](Self::granted), or gives it up with [`give_up`](Self::give_up).
     pub(crate) fn wait_for_place(&self, waker: Waker) {
-        let mut wakes = WakeList::new();
-        let mut state = self.shared.state.lock();
-        state.queue.wait(waker);
-        state.grant(&mut wakes);
-        drop(state);
-        wakes.wake_all();
+        self.change_queue(|queue| queue.wait(waker));
     }
 
-    /// The place of a waiter that was woken.
-    pub(crate) fn granted(&self) -> Place {
-        Place::granted()
+    /// The place of a waiter that was woken, once.
+    pub(crate) fn granted(&self) -> Place<'_> {
+        Place(self)
     }
 
     /// A waiter has been cancelled; this is the park that it waited in. A place that was its own
     /// goes to the next one.
     pub(crate) fn give_up(&self, cell: NonNull<Header>, generation: u32) {
+        self.change_queue(|queue| queue.give_up(cell, generation));
+    }
+
+    /// Changes who has places, and gives those that are free to the ones that wait.
+    fn change_queue(&self, change: impl FnOnce(&mut Queue)) {
         let mut wakes = WakeList::new();
         let mut state = self.shared.state.lock();
-        state.queue.give_up(cell, generation);
+        change(&mut state.queue);
         state.grant(&mut wakes);
         drop(state);
         wakes.wake_all();
@@ -134,37 +134,36 @@ impl Pool {
     /// The pool has no thread and the operating system refuses to start one (`WouldBlock`, or
     /// whatever it says). The job comes back. While the pool has threads, a refusal only means
     /// that the job waits for one of them.
-    pub(crate) fn submit(&self, place: Place, job: Job) -> Result<(), Refused> {
+    pub(crate) fn submit(&self, place: Place<'_>, job: Job) -> Result<(), Refused> {
+        // From here on it is the job's, or given back below.
+        std::mem::forget(place);
         let mut state = self.shared.state.lock();
         // Wake an idle thread.
         if let Some(thread) = state.idle.pop() {
-            state.queue.push(place, job);
+            state.queue.push(job);
             drop(state);
             thread.unpark();
             return Ok(());
         }
         // All threads there may be are busy: the first to finish takes it.
         if state.threads >= state.limits.threads {
-            state.queue.push(place, job);
+            state.queue.push(job);
             return Ok(());
         }
         // The first thread is started under the lock, so that nobody counts on one that
         // turns out not to exist.
         if state.threads == 0 {
             if let Err(error) = self.start_thread() {
-                let mut wakes = WakeList::new();
-                state.queue.return_place(place);
-                state.grant(&mut wakes);
                 drop(state);
-                wakes.wake_all();
+                self.change_queue(Queue::return_place);
                 return Err(Refused { error, job });
             }
             state.threads = 1;
-            state.queue.push(place, job);
+            state.queue.push(job);
             return Ok(());
         }
         // Start another one; if that fails, the job is left to those that exist.
-        state.queue.push(place, job);
+        state.queue.push(job);
         state.threads += 1;
         state.starting += 1;
         drop(state);
@@ -214,6 +213,16 @@ impl Pool {
             .name(THREAD_NAME.into())
             .spawn(move || shared.work())
             .map(drop)
+    }
+}
+
+/// The right to put one job into the queue of a pool; given back if it is not used.
+#[derive(Debug)]
+pub(crate) struct Place<'a>(&'a Pool);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.change_queue(Queue::return_place);
     }
 }
 
@@ -596,7 +605,10 @@ mod tests {
         drop(gates);
         assert_eq!(first.recv_timeout(LONG), Ok(1));
         assert_eq!(second.recv_timeout(LONG), Ok(2));
-        assert!(pool.reserve().is_some());
+        // One that is not used is free again.
+        for _ in 0..3 {
+            assert!(pool.reserve().is_some());
+        }
         assert_eq!(pool.counts().begun, 3);
     }
 

@@ -7,20 +7,6 @@ use std::ptr::NonNull;
 use super::pool::Job;
 use crate::waker::{Header, WakeList, Waker};
 
-/// The right to put one job into the queue.
-///
-/// It goes into the queue with the job, or back by [`Queue::return_place`]; one that is dropped is lost.
-#[derive(Debug)]
-#[must_use = "a place that is dropped is lost"]
-pub(crate) struct Place(());
-
-impl Place {
-    /// That of a waiter that [`Queue::grant`] has woken.
-    pub(super) fn granted() -> Self {
-        Self(())
-    }
-}
-
 /// Jobs in order, and those who wait for a place in their order.
 ///
 /// Invariant, outside of the pool's lock: nobody waits while there is a place.
@@ -37,13 +23,13 @@ impl Queue {
         self.jobs.len() + self.reserved < limit
     }
 
-    /// A place, if there is one that nobody waits for.
-    pub(super) fn reserve(&mut self, limit: usize) -> Option<Place> {
-        if !self.waiting.is_empty() || !self.has_place(limit) {
-            return None;
+    /// Takes a place, if there is one that nobody waits for.
+    pub(super) fn reserve(&mut self, limit: usize) -> bool {
+        let free = self.waiting.is_empty() && self.has_place(limit);
+        if free {
+            self.reserved += 1;
         }
-        self.reserved += 1;
-        Some(Place(()))
+        free
     }
 
     /// Queues up for a place; `grant` gives it.
@@ -51,7 +37,8 @@ impl Queue {
         self.waiting.push_back(waker);
     }
 
-    /// Gives the places that are free to those who came first.
+    /// Gives the places that are free to those who came first: they are taken already when the wakers
+    /// are woken.
     pub(super) fn grant(&mut self, limit: usize, wakes: &mut WakeList) {
         while self.has_place(limit)
             && let Some(waker) = self.waiting.pop_front()
@@ -67,17 +54,18 @@ impl Queue {
         let mut waiting = self.waiting.iter();
         match waiting.position(|waker| waker.is_for(cell, generation)) {
             Some(index) => drop(self.waiting.remove(index)),
-            None => self.return_place(Place(())),
+            None => self.return_place(),
         }
     }
 
-    /// The place is used for no job.
-    pub(super) fn return_place(&mut self, _: Place) {
+    /// A place that was taken is used for no job.
+    pub(super) fn return_place(&mut self) {
         self.reserved -= 1;
     }
 
-    pub(super) fn push(&mut self, place: Place, job: Job) {
-        self.return_place(place);
+    /// Puts a job into a place that was taken.
+    pub(super) fn push(&mut self, job: Job) {
+        self.return_place();
         self.jobs.push_back(job);
     }
 

@@ -9,6 +9,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -18,25 +20,41 @@ use crate::reason::WaitReason;
 use crate::source::Source;
 use crate::sys;
 
+/// How long the first pause is. Doubled each time.
 const SHORTEST: Duration = Duration::from_micros(500);
+/// How long a pause becomes, where few wait.
 const LONGEST: Duration = Duration::from_millis(20);
+/// The same for each that waits, so that all together look no more than 50,000 times a second.
+const LONGEST_EACH: Duration = Duration::from_micros(20);
 
-/// Growing times between two looks.
+/// How many wait.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// Growing times between two looks of one that waits.
 pub(super) struct Pauses(Duration);
 
 impl Pauses {
     pub(super) fn new() -> Self {
+        WAITING.fetch_add(1, Relaxed);
         Self(SHORTEST)
     }
 
     fn next(&mut self) -> Duration {
         let next = self.0;
-        self.0 = (next * 2).min(LONGEST);
+        let waiting = u32::try_from(WAITING.load(Relaxed)).unwrap_or(u32::MAX);
+        let longest = LONGEST.max(LONGEST_EACH.saturating_mul(waiting));
+        self.0 = (next * 2).min(longest);
         next
     }
 
     pub(super) fn sleep(&mut self) {
         crate::greenlet::sleep(self.next());
+    }
+}
+
+impl Drop for Pauses {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(1, Relaxed);
     }
 }
 

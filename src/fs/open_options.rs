@@ -96,7 +96,7 @@ impl OpenOptions {
     /// Opens the file at `path`, on the blocking pool.
     ///
     /// A FIFO is open when it has its other end. A greenlet that waits for that needs no thread of the
-    /// pool, and looks at intervals of up to 20 ms.
+    /// pool, and looks at intervals of up to 20 ms, longer when more than a thousand wait.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl OpenOptions {
     pub(super) fn open_unless_fifo(&self, path: &Path) -> io::Result<Opened> {
         // Open for both it is its own other end; and what fails is to fail as it always does.
         let writes = self.write || self.append;
-        let waits = self.read != writes && self.flags & libc::O_NONBLOCK == 0;
+        let waits = self.read != writes && self.flags & (libc::O_NONBLOCK | libc::O_PATH) == 0;
         let is_fifo = || fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
         if waits && is_fifo() {
             return Ok(Opened::Fifo);

@@ -31,9 +31,11 @@ impl File {
         match self.description.way_to_read(self.as_fd()) {
             Way::Now => self.read_cached(bufs, offset),
             Way::Pool => self.read_on_pool(bufs, offset),
+            // What has offsets is no stream, and waits for nobody; a stream answers so at once.
+            Way::Poll if offset.is_some() => self.read_on_pool(bufs, offset),
             Way::Memory => self.read_memory(bufs, offset),
             Way::PollNow => self.read_polled(bufs, offset),
-            Way::Poll => self.read_when_ready(bufs, offset),
+            Way::Poll => self.read_when_ready(bufs),
         }
     }
 
@@ -98,22 +100,18 @@ impl File {
         match answer {
             Err(error) if is_unsupported(&error) => {
                 self.description.reading.refused(self.as_fd());
-                self.read_when_ready(bufs, offset)
+                self.read_from(bufs, offset)
             }
             answer => answer,
         }
     }
 
-    fn read_when_ready(
-        &self,
-        bufs: &mut [IoSliceMut<'_>],
-        offset: Option<u64>,
-    ) -> io::Result<usize> {
+    fn read_when_ready(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let wait = WaitReason::IoRead;
         let _turn = self.description.readers.enter(self.waits_for(wait));
         self.source.retry(Interest::Read, wait, |fd| {
-            self.be_ready(fd, libc::POLLIN)?;
-            blocking(|| file::read(fd, bufs, offset, Mode::Blocking))
+            let read = || file::read(fd, bufs, None, Mode::Blocking);
+            self.when_ready(fd, libc::POLLIN, read)
         })
     }
 
@@ -124,9 +122,10 @@ impl File {
         match self.description.way_to_write(self.as_fd()) {
             Way::Now => self.write_cached(bufs, offset),
             Way::Pool => self.write_on_pool(bufs, offset),
+            Way::Poll if offset.is_some() => self.write_on_pool(bufs, offset),
             Way::Memory => self.write_memory(bufs, offset),
             Way::PollNow => self.write_polled(bufs, offset),
-            Way::Poll => self.write_when_ready(bufs, offset),
+            Way::Poll => self.write_when_ready(bufs),
         }
     }
 
@@ -177,19 +176,19 @@ impl File {
         match answer {
             Err(error) if is_unsupported(&error) => {
                 self.description.writing.refused(self.as_fd());
-                self.write_when_ready(bufs, offset)
+                self.write_to(bufs, offset)
             }
             answer => answer,
         }
     }
 
-    fn write_when_ready(&self, bufs: &[IoSlice<'_>], offset: Option<u64>) -> io::Result<usize> {
+    fn write_when_ready(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let wait = self.waits_for(WaitReason::IoWrite);
         let _turn = self.description.writers.enter(wait);
         self.write_all_of(bufs, |fd, rest| {
-            self.be_ready(fd, libc::POLLOUT)?;
-            let piece = first_piece(rest);
-            blocking(|| file::write(fd, &[IoSlice::new(piece)], offset, Mode::Blocking))
+            let piece = &[IoSlice::new(first_piece(rest))];
+            let write = || file::write(fd, piece, None, Mode::Blocking);
+            self.when_ready(fd, libc::POLLOUT, write)
         })
     }
 
@@ -258,12 +257,23 @@ impl File {
         answer
     }
 
-    /// `WouldBlock` unless the kernel says that it would not.
-    fn be_ready(&self, fd: BorrowedFd<'_>, events: libc::c_short) -> io::Result<()> {
-        self.or_would_block(match poll::poll(fd, events, Some(Duration::ZERO))? {
-            true => Ok(()),
-            false => Err(io::Error::from_raw_os_error(libc::EAGAIN)),
-        })
+    /// Runs `f` on the pool if the kernel says that it would not wait, and otherwise answers
+    /// `WouldBlock`. Where the user has asked for that answer, `f` gives it.
+    fn when_ready<T: Send>(
+        &self,
+        fd: BorrowedFd<'_>,
+        events: libc::c_short,
+        f: impl FnOnce() -> io::Result<T> + Send,
+    ) -> io::Result<T> {
+        self.source.refresh_mode()?;
+        if self.source.is_nonblocking() {
+            return f();
+        }
+        if poll::poll(fd, events, Some(Duration::ZERO))? {
+            blocking(f)
+        } else {
+            Err(io::Error::from_raw_os_error(libc::EAGAIN))
+        }
     }
 
     /// Whether the rest of the file is better read in one go, on the pool. Otherwise answers how

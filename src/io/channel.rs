@@ -81,21 +81,23 @@ impl Channel {
     /// In a greenlet, too, all of `buf` is written where a blocking write(2) does that.
     pub(crate) fn write(&self, buf: &[u8]) -> io::Result<usize> {
         let mut written = 0;
-        let result = self.transfer(Interest::Write, |fd, waiting, most| {
-            loop {
-                let rest = &buf[written..];
-                let rest = &rest[..rest.len().min(most)];
-                let count = transfer::write(fd, &[IoSlice::new(rest)], waiting)?;
-                written += count;
-                if count == 0 || written == buf.len() || waiting == Waiting::Allowed {
-                    return Ok(written);
+        loop {
+            let rest = &buf[written..];
+            let result = self.transfer(Interest::Write, |fd, waiting, most| {
+                let part = &rest[..rest.len().min(most)];
+                transfer::write(fd, &[IoSlice::new(part)], waiting)
+            });
+            match result {
+                Ok(count) => {
+                    written += count;
+                    if count == 0 || written == buf.len() {
+                        return Ok(written);
+                    }
                 }
+                Err(error) if written == 0 => return Err(error),
+                // What went wrong after the first byte is for the next call to meet.
+                Err(_) => return Ok(written),
             }
-        });
-        // What went wrong after the first byte is for the next call to meet.
-        match result {
-            Err(error) if written == 0 => Err(error),
-            _ => Ok(written),
         }
     }
 
@@ -115,7 +117,23 @@ impl Channel {
         })
     }
 
-    /// Waits until a transfer between this and something else may go on. Spurious wake-ups happen.
+    /// Waits until it is ready, or at an end or in error. `WouldBlock` where somebody has asked for that.
+    pub(crate) fn wait(&self, interest: Interest) -> io::Result<()> {
+        let answer = self.retry(interest, |fd| {
+            if sys::poll::poll(fd, interest.poll_events(), Some(Duration::ZERO))? {
+                return Ok(Ok(()));
+            }
+            let would_block = io::Error::from_raw_os_error(libc::EAGAIN);
+            if waits(fd) {
+                Err(would_block)
+            } else {
+                Ok(Err(would_block))
+            }
+        });
+        answer?
+    }
+
+    /// Runs `op`, which must not wait, until it answers something else than `WouldBlock`.
     pub(crate) fn retry<T>(
         &self,
         interest: Interest,

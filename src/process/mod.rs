@@ -8,7 +8,6 @@
 //! What need not wait is std's own.
 
 mod child;
-mod child_pipes;
 mod command;
 pub(crate) mod unix;
 
@@ -16,6 +15,6 @@ pub use std::process::{
     CommandArgs, CommandEnvs, ExitCode, ExitStatus, Output, Stdio, Termination, abort, exit, id,
 };
 
+pub use crate::io::child_pipes::{ChildStderr, ChildStdin, ChildStdout};
 pub use child::Child;
-pub use child_pipes::{ChildStderr, ChildStdin, ChildStdout};
 pub use command::Command;

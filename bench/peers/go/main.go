@@ -51,6 +51,8 @@ func main() {
 		say("mpsc", messages(params["cap"]))
 	case "mutex":
 		say("mutex", mutex(params["t"]))
+	case "pread4k":
+		say("pread4k", pread4k())
 	case "echo", "conns":
 		fail(serve())
 	default:
@@ -325,6 +327,28 @@ func mutex(tasks int) float64 {
 	}
 	sort.Float64s(rounds)
 	return rounds[len(rounds)/2]
+}
+
+// Nanoseconds to read 4 KiB at a random offset of a file that is in the page cache.
+func pread4k() float64 {
+	const page, pages = 4096, 16 << 10
+	file, err := os.CreateTemp("", "bench-pages")
+	if err != nil {
+		fail(err)
+	}
+	os.Remove(file.Name())
+	buffer := make([]byte, page)
+	for i := 0; i < pages; i++ {
+		if _, err := file.Write(buffer); err != nil {
+			fail(err)
+		}
+	}
+	random := rand.New(rand.NewSource(1))
+	return loop(func() {
+		if _, err := file.ReadAt(buffer, int64(random.Intn(pages))*page); err != nil {
+			fail(err)
+		}
+	})
 }
 
 func serve() error {

@@ -2,14 +2,17 @@
 
 use std::io::{self, Read, Write};
 use std::mem::ManuallyDrop;
+use std::os::unix::fs::FileExt;
 
 use greenlet::Runtime;
+use greenlet::fs::File;
 use greenlet::net::{TcpListener, TcpStream};
 use greenlet::sync::{Arc, Mutex, mpsc};
 
 use super::{ADDRESS, BUFFER, Job, Value, say_address};
 use crate::idle::Idle;
 use crate::meter::{LOCKS, Meter, Rounds, Yields};
+use crate::pages::{Offsets, PAGE, Pages};
 use crate::rows::Row;
 use crate::sleeps::{self, Sleeps};
 
@@ -39,6 +42,7 @@ pub(super) fn measure(job: &Job, share_thread_locals: bool) -> io::Result<Vec<Va
         Row::Mpsc => Ok(vec![("mpsc", runtime.run(|| messages(job)))]),
         Row::Mutex => Ok(vec![("mutex", runtime.run(|| mutex(job)))]),
         Row::Echo | Row::Conns => runtime.run(serve),
+        Row::Pread4k => runtime.run(|| pread4k(job)),
     }
 }
 
@@ -149,6 +153,16 @@ fn mutex(job: &Job) -> f64 {
         join_all(tasks.collect());
     }
     rounds.ns()
+}
+
+fn pread4k(job: &Job) -> io::Result<Vec<Value>> {
+    let file = File::from(Pages::new()?.into_file());
+    let (mut offsets, mut page) = (Offsets::new(), [0; PAGE]);
+    let mut meter = Meter::new(job);
+    while meter.more() {
+        file.read_exact_at(&mut page, offsets.next())?;
+    }
+    Ok(vec![("pread4k", meter.ns())])
 }
 
 fn serve() -> io::Result<Vec<Value>> {

@@ -1,6 +1,7 @@
 //! may: stackful coroutines that share their worker's thread-locals.
 
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use ::may::coroutine::{self, JoinHandle, park, yield_now};
@@ -10,6 +11,7 @@ use ::may::sync::{Barrier, Mutex, mpsc};
 use super::{ADDRESS, BUFFER, Job, Value, not_in_here, say_address};
 use crate::idle::Idle;
 use crate::meter::{LOCKS, Meter, Rounds, Yields};
+use crate::pages::{Offsets, PAGE, Pages};
 use crate::rows::Row;
 use crate::sleeps::{self, Sleeps};
 
@@ -33,6 +35,7 @@ pub(super) fn measure(job: &Job) -> io::Result<Vec<Value>> {
         Row::Mpsc => Ok(vec![("mpsc", run(job, messages)?)]),
         Row::Mutex => Ok(vec![("mutex", run(job, mutex)?)]),
         Row::Echo | Row::Conns => run(job, |_| serve())?,
+        Row::Pread4k => run(job, pread4k)?,
     }
 }
 
@@ -174,6 +177,17 @@ fn mutex(job: &Job) -> f64 {
         join_all(tasks.collect());
     }
     rounds.ns()
+}
+
+/// It has no files: the read blocks the worker.
+fn pread4k(job: &Job) -> io::Result<Vec<Value>> {
+    let file = Pages::new()?.into_file();
+    let (mut offsets, mut page) = (Offsets::new(), [0; PAGE]);
+    let mut meter = Meter::new(job);
+    while meter.more() {
+        file.read_exact_at(&mut page, offsets.next())?;
+    }
+    Ok(vec![("pread4k", meter.ns())])
 }
 
 fn serve() -> io::Result<Vec<Value>> {

@@ -1,6 +1,7 @@
 //! smol: one executor, which each worker runs together with the reactor.
 
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::thread;
 
@@ -9,11 +10,12 @@ use ::smol::future::{pending, yield_now};
 use ::smol::io::{AsyncReadExt, AsyncWriteExt};
 use ::smol::lock::Mutex;
 use ::smol::net::{TcpListener, TcpStream};
-use ::smol::{Executor, Task, Timer, block_on};
+use ::smol::{Executor, Task, Timer, block_on, unblock};
 
 use super::{ADDRESS, BUFFER, Job, Value, not_in_here, say_address};
 use crate::idle::Idle;
 use crate::meter::{LOCKS, Meter, Rounds, Yields};
+use crate::pages::{Offsets, PAGE, Pages};
 use crate::rows::Row;
 use crate::sleeps::{self, Sleeps};
 
@@ -37,6 +39,7 @@ pub(super) fn measure(job: &Job) -> io::Result<Vec<Value>> {
         Row::Mpsc => Ok(vec![("mpsc", run(messages(job.clone())))]),
         Row::Mutex => Ok(vec![("mutex", run(mutex(job.clone())))]),
         Row::Echo | Row::Conns => run(serve()),
+        Row::Pread4k => run(pread4k(job.clone())),
     }
 }
 
@@ -155,6 +158,19 @@ async fn mutex(job: Job) -> f64 {
         join_all(tasks.collect()).await;
     }
     rounds.ns()
+}
+
+/// Its files read ahead, much of it in vain where offsets are random: this is what they are made of.
+async fn pread4k(job: Job) -> io::Result<Vec<Value>> {
+    let file = Arc::new(Pages::new()?.into_file());
+    let (mut offsets, mut page) = (Offsets::new(), vec![0; PAGE]);
+    let mut meter = Meter::new(&job);
+    while meter.more() {
+        let (file, offset) = (Arc::clone(&file), offsets.next());
+        let read = unblock(move || file.read_exact_at(&mut page, offset).map(|()| page));
+        page = read.await?;
+    }
+    Ok(vec![("pread4k", meter.ns())])
 }
 
 async fn serve() -> io::Result<Vec<Value>> {

@@ -2,12 +2,14 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::{self, Builder, JoinHandle, park, yield_now};
 
 use super::{ADDRESS, BUFFER, Job, Value, not_in_here, say_address};
 use crate::idle::Idle;
 use crate::meter::{LOCKS, Meter, Rounds, Yields};
+use crate::pages::{Offsets, PAGE, Pages};
 use crate::rows::Row;
 use crate::sleeps::{self, Sleeps};
 
@@ -26,6 +28,7 @@ pub(super) fn measure(job: &Job) -> io::Result<Vec<Value>> {
         Row::Mpsc => Ok(vec![("mpsc", messages(job)?)]),
         Row::Mutex => Ok(vec![("mutex", mutex(job)?)]),
         Row::Echo | Row::Conns => serve(),
+        Row::Pread4k => pread4k(job),
     }
 }
 
@@ -149,6 +152,16 @@ fn mutex(job: &Job) -> io::Result<f64> {
         join_all(spawn_all(tasks)?);
     }
     Ok(rounds.ns())
+}
+
+fn pread4k(job: &Job) -> io::Result<Vec<Value>> {
+    let file = Pages::new()?.into_file();
+    let (mut offsets, mut page) = (Offsets::new(), [0; PAGE]);
+    let mut meter = Meter::new(job);
+    while meter.more() {
+        file.read_exact_at(&mut page, offsets.next())?;
+    }
+    Ok(vec![("pread4k", meter.ns())])
 }
 
 fn serve() -> io::Result<Vec<Value>> {

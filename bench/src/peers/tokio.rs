@@ -1,10 +1,11 @@
 //! tokio, with both of its runtimes.
 
-use std::io;
+use std::io::{self, SeekFrom};
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
-use ::tokio::io::{AsyncReadExt, AsyncWriteExt};
+use ::tokio::fs::File;
+use ::tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use ::tokio::net::{TcpListener, TcpStream};
 use ::tokio::runtime::{Builder, Runtime};
 use ::tokio::sync::{Mutex, Notify, mpsc};
@@ -14,6 +15,7 @@ use ::tokio::{spawn, time};
 use super::{ADDRESS, BUFFER, Job, Value, not_in_here, say_address};
 use crate::idle::Idle;
 use crate::meter::{LOCKS, Meter, Rounds, Yields};
+use crate::pages::{Offsets, PAGE, Pages};
 use crate::rows::Row;
 use crate::sleeps::{self, Sleeps};
 
@@ -43,6 +45,7 @@ pub(super) fn measure(job: &Job, current_thread: bool) -> io::Result<Vec<Value>>
         Row::Mpsc => Ok(vec![("mpsc", run(&runtime, messages(job.clone())))]),
         Row::Mutex => Ok(vec![("mutex", run(&runtime, mutex(job.clone())))]),
         Row::Echo | Row::Conns => run(&runtime, serve()),
+        Row::Pread4k => run(&runtime, pread4k(job.clone())),
     }
 }
 
@@ -161,6 +164,18 @@ async fn mutex(job: Job) -> f64 {
         join_all(tasks.collect()).await;
     }
     rounds.ns()
+}
+
+/// There is no read at an offset: it seeks first.
+async fn pread4k(job: Job) -> io::Result<Vec<Value>> {
+    let mut file = File::from_std(Pages::new()?.into_file());
+    let (mut offsets, mut page) = (Offsets::new(), [0; PAGE]);
+    let mut meter = Meter::new(&job);
+    while meter.more() {
+        file.seek(SeekFrom::Start(offsets.next())).await?;
+        file.read_exact(&mut page).await?;
+    }
+    Ok(vec![("pread4k", meter.ns())])
 }
 
 async fn serve() -> io::Result<Vec<Value>> {

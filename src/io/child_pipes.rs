@@ -1,11 +1,11 @@
-//! The parent's ends of a child's pipes.
+//! The parent's ends of a child's pipes; public in `process`. Here because `copy` knows them.
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::process::Stdio;
 
-use crate::io::{Channel, is_a_descriptor};
+use super::channel::{Channel, is_a_descriptor};
 
 mod std_types {
     pub(super) use std::process::{ChildStderr, ChildStdin, ChildStdout};
@@ -23,19 +23,19 @@ pub struct ChildStdout(Channel);
 pub struct ChildStderr(Channel);
 
 impl ChildStdin {
-    pub(crate) fn channel(&self) -> &Channel {
+    pub(super) fn channel(&self) -> &Channel {
         &self.0
     }
 }
 
 impl ChildStdout {
-    pub(crate) fn channel(&self) -> &Channel {
+    pub(super) fn channel(&self) -> &Channel {
         &self.0
     }
 }
 
 impl ChildStderr {
-    pub(crate) fn channel(&self) -> &Channel {
+    pub(super) fn channel(&self) -> &Channel {
         &self.0
     }
 }
