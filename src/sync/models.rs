@@ -196,6 +196,37 @@ fn messages_come_in_order_whether_or_not_there_is_room() {
     }
 }
 
+/// Both receivers and the sender may have to wait; nobody does for ever.
+#[test]
+fn two_receivers_take_what_a_sender_has_that_waits_for_room() {
+    model(|| {
+        let channel = Arc::new(Channel::new(Some(1)));
+        let receiving = [(); 2].map(|()| {
+            let channel = channel.clone();
+            thread::spawn(move || channel.receive(None).unwrap())
+        });
+        channel.send(1, None).unwrap();
+        channel.send(2, None).unwrap();
+        let received = receiving.map(|receiver| receiver.join().unwrap());
+        assert_eq!(received.iter().sum::<u32>(), 3);
+    });
+}
+
+/// One of the senders makes the other one wait, and the receiver lets it in.
+#[test]
+fn two_senders_that_wait_for_room_are_let_in() {
+    model(|| {
+        let channel = Arc::new(Channel::new(Some(1)));
+        let sending = [1, 2].map(|message| {
+            let channel = channel.clone();
+            thread::spawn(move || channel.send(message, None).unwrap())
+        });
+        let sum: u32 = (0..2).map(|_| channel.receive(None).unwrap()).sum();
+        assert_eq!(sum, 3);
+        sending.into_iter().for_each(|sender| sender.join().unwrap());
+    });
+}
+
 #[test]
 fn a_message_that_meets_a_deadline_is_at_one_place() {
     model(|| {
