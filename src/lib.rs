@@ -111,7 +111,11 @@
 pub mod _documentation {
     #[doc = include_str!("docs/std/README.md")]
     #[doc = include_str!("docs/std/net.md")]
+    #[doc = include_str!("docs/std/fs.md")]
+    #[doc = include_str!("docs/std/process.md")]
     #[doc = include_str!("docs/std/thread.md")]
+    #[doc = include_str!("docs/std/sync.md")]
+    #[doc = include_str!("docs/std/io.md")]
     pub mod std {}
 
     #[doc = include_str!("docs/thread_locals.md")]

@@ -13,6 +13,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use greenlet::Runtime;
 use greenlet::net::{SocketAddr, ToSocketAddrs, lookup_host, set_lookup_ttl};
 use libc::{addrinfo, c_char, c_int};
 use support::sockets::{self, alone, everywhere, settle, sleep, spawn, wait_until};
@@ -322,4 +323,46 @@ fn a_name_that_hangs_holds_up_no_other() {
         release(&hanging);
         waiting.join().unwrap().unwrap();
     });
+}
+
+#[test]
+fn the_deadline_holds_while_the_pool_has_no_place_for_the_lookup() {
+    // Alone: the pool is the process's.
+    alone(
+        "the_deadline_holds_while_the_pool_has_no_place_for_the_lookup",
+        || {
+            let _watchdog = watched();
+            let small = Runtime::builder()
+                .hubs(2)
+                .blocking_threads(1)
+                .blocking_queue(1)
+                .build()
+                .unwrap();
+            let body = || {
+                // One for the thread, one for the queue.
+                let names = [fresh("hang"), fresh("hang")];
+                for name in &names {
+                    assert_kind(lookup_host(name, soon()), ErrorKind::TimedOut);
+                }
+                let waiting = [fresh("known"), fresh("known")];
+                for name in waiting.iter().chain(&waiting) {
+                    let start = Instant::now();
+                    assert_kind(lookup_host(name, soon()), ErrorKind::TimedOut);
+                    assert!(start.elapsed() >= Duration::from_millis(50));
+                    assert_eq!(asked(name), 0);
+                }
+                let patient = spawn({
+                    let name = waiting[0].clone();
+                    move || lookup_host(&name, Some(Instant::now() + Duration::from_secs(60)))
+                });
+                settle();
+                names.iter().for_each(|name| release(name));
+                assert_eq!(patient.join().unwrap().unwrap(), found());
+                assert_eq!(look_up(&waiting[1]).unwrap(), found());
+                assert_eq!(look_up(&names[1]).unwrap(), found());
+            };
+            body();
+            small.run(body);
+        },
+    );
 }

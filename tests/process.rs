@@ -515,6 +515,32 @@ fn a_pipe_that_was_waited_on_is_given_to_a_child_as_it_was() {
 }
 
 #[test]
+fn a_child_that_is_to_die_with_its_parent_thread_lives_as_long_as_the_runtime() {
+    let _watchdog = watched();
+    for hubs in [1, 2, 8] {
+        let runtime = runtime(hubs);
+        let mut child = runtime.run(|| {
+            let mut command = Command::new("sleep");
+            command.arg("1000");
+            // SAFETY: one system call.
+            unsafe {
+                command.pre_exec(
+                    || match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                        0 => Ok(()),
+                        _ => Err(io::Error::last_os_error()),
+                    },
+                );
+            }
+            command.spawn().unwrap()
+        });
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(child.try_wait().unwrap(), None);
+        drop(runtime);
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
+    }
+}
+
+#[test]
 fn a_pinned_greenlet_s_child_inherits_from_the_worker() {
     let _watchdog = watched();
     // SAFETY: one system call, about the calling thread.

@@ -284,7 +284,7 @@ fn runtimes_that_end_in_the_middle_leave_it_usable() {
         let lock = Arc::new(RwLock::new(0_u64));
         let (ending, staying) = (runtime(2), runtime(2));
         let work = |lock: &RwLock<u64>, round: usize| {
-            if round % 3 == 0 {
+            if round.is_multiple_of(3) {
                 *lock.write().unwrap_or_else(|p| p.into_inner()) += 1;
             } else {
                 let guard = lock.read().unwrap_or_else(|p| p.into_inner());

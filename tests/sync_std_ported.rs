@@ -523,7 +523,6 @@ fn test_read_guard_covariance() {
         let i = 6;
         do_stuff(lock.read().unwrap(), &i);
     }
-    drop(lock);
 }
 
 #[test]
@@ -987,7 +986,7 @@ fn lazy_poisoning() {
     everywhere(|| {
         let x: LazyLock<String> = LazyLock::new(|| quiet_panic());
         for _ in 0..2 {
-            assert!(panics(|| drop(x.len())));
+            assert!(panics(|| _ = x.len()));
         }
     });
 }
@@ -996,7 +995,7 @@ fn lazy_poisoning() {
 #[should_panic(expected = "LazyLock instance has previously been poisoned")]
 fn lazy_lock_deref_panic() {
     let lazy: LazyLock<String> = LazyLock::new(|| quiet_panic());
-    assert!(panics(|| drop(lazy.len())));
+    assert!(panics(|| _ = lazy.len()));
     let _ = &*lazy;
 }
 
@@ -1019,7 +1018,8 @@ fn lazy_lock_preserves_closure_panic_message() {
 fn once_and_lazy_debug_is_stds() {
     let (ours, theirs) = (OnceLock::new(), ::std::sync::OnceLock::new());
     assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
-    (ours.set(3).unwrap(), theirs.set(3).unwrap());
+    ours.set(3).unwrap();
+    theirs.set(3).unwrap();
     assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
     let (ours, theirs) = (LazyLock::new(|| 3), ::std::sync::LazyLock::new(|| 3));
     assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));

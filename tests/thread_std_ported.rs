@@ -251,7 +251,8 @@ fn test_scoped_threads_drop_result_before_join() {
 
 #[test]
 fn test_scoped_threads_nll() {
-    // That this compiles is the claim.
+    // That this compiles, with a match that only borrows, is the claim.
+    #[allow(clippy::match_single_binding)]
     fn borrow(x: &u8) {
         thread::scope(|scope| {
             scope.spawn(|| match x {

@@ -8,6 +8,7 @@ use crate::reason::WaitReason;
 use crate::source::Source;
 use crate::sys::socket;
 
+#[inline]
 pub(super) fn read(source: &Source, buf: &mut [u8]) -> io::Result<usize> {
     source.retry_read(buf.len(), |fd| socket::receive(fd, buf))
 }
@@ -31,6 +32,7 @@ pub(super) fn peek(source: &Source, buf: &mut [u8]) -> io::Result<usize> {
     })
 }
 
+#[inline]
 pub(super) fn write(source: &Source, buf: &[u8]) -> io::Result<usize> {
     send_all(source, buf.len(), |fd, sent| socket::send(fd, &buf[sent..]))
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 
 use super::monitor;
-use super::signals::HandlerUse;
+use super::signals::{self, HandlerUse};
 use crate::lock::StaticMutex;
 use crate::sys::fault;
 
@@ -50,6 +50,10 @@ impl Interruptible {
         }
         let mut runs = RUNS.lock();
         if runs.0 == 0 {
+            // What somebody else does about it is not touched, not even for a moment.
+            if !signals::is_default_or_ours(SIGNAL) {
+                return None;
+            }
             let handler = HandlerUse::of(SIGNAL).ok();
             let handler = handler.filter(HandlerUse::was_default)?;
             runs.1 = Some(handler);

@@ -49,7 +49,7 @@ static USERS: StaticMutex<[usize; LAST as usize]> = StaticMutex::new([0; LAST as
 /// How many signals have come, and how often somebody was to look for another reason. A futex.
 static SEQUENCE: AtomicU32 = AtomicU32::new(0);
 
-/// What greenlets wait for. Made before the first handler.
+/// What greenlets wait for. Made by the first listener, before it listens: Ctrl-C does without.
 static EVENT: OnceLock<EventFd> = OnceLock::new();
 
 /// The handler of a signal, for somebody who waits for it.
@@ -61,7 +61,7 @@ pub(crate) struct Listening {
 impl Listening {
     /// # Errors
     ///
-    /// `InvalidInput` for what is no signal, or none that can be handled; `EMFILE` and `ENFILE`.
+    /// `InvalidInput` for what is no signal, or none that can be handled.
     pub(crate) fn to(signal: libc::c_int) -> io::Result<Self> {
         let handler = HandlerUse::of(signal)?;
         // Release: pairs with the Acquire in `handle`.
@@ -98,7 +98,6 @@ impl HandlerUse {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         }
         let mut users = USERS.lock();
-        prepare_event()?;
         let index = index(signal);
         if users[index] == 0 {
             install(signal)?;
@@ -152,14 +151,6 @@ fn index(signal: libc::c_int) -> usize {
 }
 
 /// Under the lock of `USERS`.
-fn prepare_event() -> io::Result<()> {
-    if EVENT.get().is_none() {
-        EVENT.set(EventFd::new()?).expect("under the lock");
-    }
-    Ok(())
-}
-
-/// Under the lock of `USERS`.
 fn install(signal: libc::c_int) -> io::Result<()> {
     if is_ours(signal) {
         // Somebody had installed another, and has put ours back.
@@ -181,6 +172,12 @@ fn install(signal: libc::c_int) -> io::Result<()> {
 
 fn is_ours(signal: libc::c_int) -> bool {
     SignalAction::of(signal).is_ok_and(|action| action.handler == handle as *const () as usize)
+}
+
+/// Whether nothing is done about it, unless by us.
+pub(super) fn is_default_or_ours(signal: libc::c_int) -> bool {
+    let is_default = SignalAction::of(signal).is_ok_and(|action| action.handler == libc::SIG_DFL);
+    is_default || is_ours(signal)
 }
 
 /// The signals whose handler is ours and calls no other, as a mask.
@@ -230,10 +227,11 @@ pub(crate) fn wake() {
 
 /// A descriptor to wait for: an edge comes with every signal, and with every [`wake`].
 pub(crate) fn event() -> io::Result<OwnedFd> {
-    let users = USERS.lock();
-    prepare_event()?;
-    drop(users);
-    let event = EVENT.get().expect("it was prepared");
+    // Who is faster does not matter.
+    if EVENT.get().is_none() {
+        let _ = EVENT.set(EventFd::new()?);
+    }
+    let event = EVENT.get().expect("it was set, by us or by another");
     event.as_fd().try_clone_to_owned()
 }
 

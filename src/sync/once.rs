@@ -63,12 +63,17 @@ pub struct OnceState {
 
 /// Initialisation value for static [`Once`] values.
 #[deprecated(since = "0.1.0", note = "the `Once::new()` function is now preferred")]
+#[allow(
+    clippy::declare_interior_mutable_const,
+    reason = "std has it, for values of statics"
+)]
 pub const ONCE_INIT: Once = Once::new();
 
 impl Once {
     /// One that has not run.
     #[inline]
     #[must_use]
+    #[allow(clippy::new_without_default, reason = "std's has no default")]
     pub const fn new() -> Self {
         Self {
             state: ConstAtomicU32::new(INCOMPLETE),

@@ -220,7 +220,7 @@ impl<T> Claimed<T> {
     /// # Safety
     ///
     /// `waiter` is off its list, and `claim` is that of its owner.
-    unsafe fn push<'a>(&'a mut self, waiter: NonNull<Waiter<T>>, claim: Claim) -> &'a mut T {
+    unsafe fn push(&mut self, waiter: NonNull<Waiter<T>>, claim: Claim) -> &mut T {
         // SAFETY: alive as long as its claim, which is kept in it up to the end of `self`; so is the
         // last one.
         unsafe {
@@ -251,6 +251,9 @@ impl<T> Drop for Claimed<T> {
     }
 }
 
+/// A list, and the lock that it lies under.
+pub(super) type Place<'a, S, T> = (&'a Mutex<S>, fn(&mut S) -> &mut WaitList<T>);
+
 /// Waits in the list that `list` finds in what `lock` guards.
 ///
 /// When the caller is off the CPU, `enlist` looks under the lock whether it has to wait still, and
@@ -260,7 +263,7 @@ impl<T> Drop for Claimed<T> {
 ///
 /// Answers how the wait ended, and the value.
 pub(super) fn wait<S, T, R>(
-    (lock, list): (&Mutex<S>, fn(&mut S) -> &mut WaitList<T>),
+    (lock, list): Place<'_, S, T>,
     value: T,
     (wait, deadline): (Wait, Option<u64>),
     enlist: impl FnOnce(&mut S, &mut T) -> Enlist,
