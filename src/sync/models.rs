@@ -223,7 +223,9 @@ fn two_senders_that_wait_for_room_are_let_in() {
         });
         let sum: u32 = (0..2).map(|_| channel.receive(None).unwrap()).sum();
         assert_eq!(sum, 3);
-        sending.into_iter().for_each(|sender| sender.join().unwrap());
+        sending
+            .into_iter()
+            .for_each(|sender| sender.join().unwrap());
     });
 }
 
