@@ -37,6 +37,8 @@ pub(super) struct Channel<T> {
     length: OwnLine<AtomicUsize>,
     /// The list of senders is not empty, or is about to be. Changes under the lock of the state.
     senders_wait: AtomicBool,
+    /// One end is gone. Set under the lock of the state.
+    is_disconnected: AtomicBool,
     /// How many messages there may be.
     capacity: Option<usize>,
 }
@@ -53,7 +55,6 @@ struct State<T> {
     senders: WaitList<Option<T>>,
     /// Each with room for a message, which stays empty when the senders are gone.
     receivers: WaitList<Option<T>>,
-    is_disconnected: bool,
 }
 
 /// Why a message was not sent. It comes back.
@@ -83,11 +84,11 @@ impl<T> Channel<T> {
                 messages: VecDeque::new(),
                 senders: WaitList::new(),
                 receivers: WaitList::new(),
-                is_disconnected: false,
             })),
             taken: OwnLine(Mutex::new(VecDeque::new())),
             length: OwnLine(AtomicUsize::new(0)),
             senders_wait: AtomicBool::new(false),
+            is_disconnected: AtomicBool::new(false),
             capacity,
         }
     }
@@ -111,7 +112,7 @@ impl<T> Channel<T> {
         message: T,
         waiting: &mut Waiting<T>,
     ) -> Result<(), NotSent<T>> {
-        if state.is_disconnected {
+        if self.is_disconnected() {
             return Err(NotSent::Disconnected(message));
         }
         if let Some(place) = state.receivers.claim_first(waiting) {
@@ -226,7 +227,7 @@ impl<T> Channel<T> {
             .claim_first(&mut waiting)
             .and_then(Option::take);
         self.update(&state);
-        let is_disconnected = state.is_disconnected;
+        let is_disconnected = self.is_disconnected();
         drop(state);
         waiting.schedule();
         match next {
@@ -259,15 +260,33 @@ impl<T> Channel<T> {
     /// none.
     #[inline]
     pub(super) fn receive(&self, deadline: Option<u64>) -> Result<T, NotReceived> {
+        // Who has to wait looks under the lock anyway, when it is off the CPU.
+        let mut looks_empty = self.looks_empty();
         loop {
-            match self.try_receive() {
-                Err(NotReceived::Empty) => {}
-                answer => return answer,
+            if !mem::take(&mut looks_empty) {
+                match self.try_receive() {
+                    Err(NotReceived::Empty) => {}
+                    answer => return answer,
+                }
             }
             if let Some(answer) = self.wait_for_message(deadline) {
                 return answer;
             }
         }
+    }
+
+    /// Whether there was nothing to receive just now.
+    #[inline]
+    fn looks_empty(&self) -> bool {
+        self.length.0.load(Relaxed) == 0
+            && !self.senders_wait.load(Relaxed)
+            && !self.is_disconnected()
+    }
+
+    /// Known under the lock; without, what was so some time ago.
+    #[inline]
+    fn is_disconnected(&self) -> bool {
+        self.is_disconnected.load(Relaxed)
     }
 
     /// `None`: there is a message now, or never again.
@@ -279,7 +298,7 @@ impl<T> Channel<T> {
             |state, _| {
                 // What was sent is counted under this lock; what another receiver takes out may not be yet.
                 let is_empty = self.length.0.load(Relaxed) == 0 && state.senders.is_empty();
-                Enlist::last_if(is_empty && !state.is_disconnected)
+                Enlist::last_if(is_empty && !self.is_disconnected())
             },
             |_| (),
         );
@@ -295,7 +314,7 @@ impl<T> Channel<T> {
     pub(super) fn disconnect_senders(&self) {
         let mut waiting = Claimed::new();
         let mut state = self.state.0.lock();
-        state.is_disconnected = true;
+        self.is_disconnected.store(true, Relaxed);
         state.receivers.claim_all(&mut waiting);
         drop(state);
         waiting.schedule();
@@ -305,7 +324,7 @@ impl<T> Channel<T> {
     pub(super) fn disconnect_receivers(&self) {
         let mut waiting = Claimed::new();
         let mut state = self.state.0.lock();
-        state.is_disconnected = true;
+        self.is_disconnected.store(true, Relaxed);
         state.senders.claim_all(&mut waiting);
         let messages = mem::take(&mut state.messages);
         self.length.0.store(0, Relaxed);
