@@ -5,9 +5,9 @@ mod binding;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -54,6 +54,8 @@ struct Mode {
     /// Time-outs in nanoseconds; 0 for none.
     read_timeout: AtomicU64,
     write_timeout: AtomicU64,
+    /// Closes a descriptor whose close(2) may wait.
+    close: OnceLock<fn(OwnedFd)>,
 }
 
 impl Source {
@@ -185,6 +187,11 @@ impl Source {
             .timeout(interest)
             .store(to_nanoseconds(timeout), Relaxed);
         Ok(())
+    }
+
+    /// From now on, this and its clones are closed by `close`, as close(2) may wait.
+    pub(crate) fn close_by(&self, close: fn(OwnedFd)) {
+        let _ = self.mode.close.set(close);
     }
 
     /// Runs `op`, which must not block, until it answers something else than `WouldBlock`; waits
@@ -453,7 +460,11 @@ impl Drop for Source {
     fn drop(&mut self) {
         self.deregister();
         // SAFETY: the source is not used after this.
-        unsafe { ManuallyDrop::drop(&mut self.fd) };
+        let fd = unsafe { ManuallyDrop::take(&mut self.fd) };
+        match self.mode.close.get() {
+            None => drop(fd),
+            Some(close) => close(fd),
+        }
     }
 }
 

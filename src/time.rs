@@ -77,7 +77,8 @@ impl Interval {
 
     /// The next tick comes a whole period from now.
     pub fn reset(&mut self) {
-        self.next = Instant::now() + self.period;
+        let now = Instant::now();
+        self.next = after(now, self.period, now);
     }
 }
 
@@ -119,5 +120,6 @@ mod tests {
         assert_eq!(after(at(20), period, at(0)), at(30));
         // A period longer than the clock goes.
         let _ = after(start, Duration::MAX, at(5));
+        interval(Duration::MAX).reset();
     }
 }

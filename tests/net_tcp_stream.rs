@@ -19,6 +19,7 @@ use support::sockets::{
     alone, closed_addr, everywhere, has_status_flag, open_descriptors, silent, sleep, spawn,
     wait_until,
 };
+use support::{does_not_park, parks_for_a_while, runtime, watched};
 
 /// More than the kernel takes of one write before somebody reads.
 const MUCH: usize = 16 << 20;
@@ -843,4 +844,64 @@ fn a_type_of_ones_own_can_name_an_address() {
         let listener = TcpListener::bind(Service("localhost:0")).unwrap();
         TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     });
+}
+
+/// A stream with bytes that its peer, which is kept, does not take; its close lingers.
+fn lingering() -> (TcpStream, TcpStream) {
+    let (mut near, far) = pair();
+    near.set_linger(Some(Duration::from_secs(1))).unwrap();
+    near.set_nonblocking(true).unwrap();
+    while near.write(&[0; 1 << 16]).is_ok() {}
+    (near, far)
+}
+
+#[test]
+fn a_close_that_lingers_parks() {
+    parks_for_a_while(|| {
+        let (near, _far) = lingering();
+        // A clone's close does not wait.
+        let clone = near.try_clone().unwrap();
+        drop(near);
+        let begin = Instant::now();
+        drop(clone);
+        assert!(begin.elapsed() > Duration::from_millis(500));
+    });
+}
+
+#[test]
+fn a_close_that_lingers_is_not_cancelled() {
+    let _watchdog = watched();
+    let runtime = runtime(1);
+    let (sender, closed) = std::sync::mpsc::channel();
+    let (parked, has_parked) = std::sync::mpsc::channel();
+    runtime.spawn(move || {
+        let (near, far) = lingering();
+        parked.send(()).unwrap();
+        drop(near);
+        sender.send(far).unwrap();
+    });
+    has_parked.recv().unwrap();
+    thread::sleep(Duration::from_millis(100));
+    drop(runtime);
+    assert!(closed.try_recv().is_ok());
+}
+
+#[test]
+fn where_a_greenlet_cannot_park_a_close_that_lingers_blocks() {
+    let _watchdog = watched();
+    runtime(1).run(|| {
+        let (near, _far) = lingering();
+        greenlet::on_thread_stack(|| drop(near));
+    });
+}
+
+#[test]
+fn a_close_without_a_linger_time_does_not_park() {
+    let (usual, _peer) = pair();
+    let other_linger_times = [Some(Duration::ZERO), None].map(|linger| {
+        let (near, far) = lingering();
+        near.set_linger(linger).unwrap();
+        (near, far)
+    });
+    does_not_park(|| drop((usual, other_linger_times)));
 }

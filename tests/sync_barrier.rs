@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
@@ -72,4 +73,20 @@ fn one_that_is_cancelled_has_not_come() {
         barrier.wait();
         others.into_iter().for_each(|other| other.join().unwrap());
     }
+}
+
+#[test]
+fn one_that_cannot_wait_has_not_come() {
+    let _watchdog = watched();
+    runtime(1).run(|| {
+        let barrier = Barrier::new(2);
+        let on_thread_stack = || greenlet::on_thread_stack(|| barrier.wait());
+        assert!(catch_unwind(AssertUnwindSafe(on_thread_stack)).is_err());
+        greenlet::thread::scope(|scope| {
+            let other = scope.spawn(|| barrier.wait().is_leader());
+            greenlet::yield_now();
+            assert!(on_thread_stack().is_leader());
+            assert!(!other.join().unwrap());
+        });
+    });
 }

@@ -240,3 +240,24 @@ fn a_runtime_that_is_dropped_ends_scopes_with_all_in_them() {
         }
     }
 }
+
+/// It could not wait there for greenlets that borrow.
+#[test]
+fn on_the_workers_stack_no_scope_begins() {
+    on_hubs(|_| {
+        let local = vec![1; 100];
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            greenlet::on_thread_stack(|| {
+                scope(|scope| {
+                    scope.spawn(|| {
+                        sleep(Duration::from_millis(5));
+                        local.len()
+                    });
+                });
+            });
+        }));
+        assert!(message(result.unwrap_err()).contains("`on_thread_stack`"));
+        drop(local);
+        sleep(Duration::from_millis(10));
+    });
+}

@@ -205,11 +205,12 @@ impl File {
             .source
             .retry(Interest::Write, WaitReason::IoWrite, |fd| {
                 loop {
-                    written += match written {
+                    let count = match written {
                         0 => write(fd, bufs)?,
                         _ => write_rest(bufs, written, |rest| write(fd, rest))?,
                     };
-                    if written >= wanted {
+                    written += count;
+                    if count == 0 || written >= wanted {
                         return Ok(());
                     }
                 }

@@ -29,8 +29,6 @@
 //! - Sockets stay in blocking mode in the kernel's eyes, so that a descriptor may be shared with
 //!   code that knows nothing of greenlets. A listener that has accepted is the exception: see
 //!   [`TcpListener`].
-//! - Closing a stream that lingers ([`TcpStream::set_linger`]) waits in the kernel, and keeps
-//!   the hub waiting, too.
 
 mod datagram_io;
 mod happy_eyeballs;

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use super::resolve::first_that_works;
 use super::socket_traits::{is_a_socket, is_a_stream};
 use super::{ToSocketAddrs, happy_eyeballs, stream_io};
+use crate::blocking;
 use crate::interest::Interest;
 use crate::reason::WaitReason;
+use crate::sched;
 use crate::source::Source;
 use crate::sys::{self, socket, socket_option};
 
@@ -251,21 +253,23 @@ impl TcpStream {
     /// received. `None`, the kernel's default, does not wait and still sends it; zero throws it
     /// away and resets the connection.
     ///
+    /// It is the kernel that waits, in the `close` of the last clone's drop; in a greenlet, where that
+    /// parks, a thread of the blocking pool does it.
+    ///
     /// # Errors
     ///
     /// When the socket came from a descriptor that is none.
-    ///
-    /// # Differences
-    ///
-    /// It is the kernel that waits, in the `close` of the last clone's drop, so a time above
-    /// zero can hold up the hub of the greenlet that drops it.
     pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
         let seconds = linger.map_or(0, |linger| linger.as_secs());
         let value = libc::linger {
             l_onoff: linger.is_some().into(),
             l_linger: libc::c_int::try_from(seconds).unwrap_or(libc::c_int::MAX),
         };
-        socket_option::LINGER.set(self.as_fd(), value)
+        socket_option::LINGER.set(self.as_fd(), value)?;
+        if value.l_linger > 0 {
+            self.source.close_by(close_lingering);
+        }
+        Ok(())
     }
 
     /// The value of `SO_LINGER`.
@@ -372,5 +376,16 @@ pub(super) fn progress(fd: BorrowedFd<'_>, addr: &SocketAddr) -> Poll<io::Result
             Some(libc::EINTR) => {}
             _ => return Poll::Ready(Err(error)),
         }
+    }
+}
+
+/// Closes a socket that had a linger time once. As a drop does it, it is not cancelled.
+#[cold]
+fn close_lingering(socket: OwnedFd) {
+    let linger = socket_option::LINGER.get(socket.as_fd());
+    let may_wait = linger.is_ok_and(|linger| linger.l_onoff != 0 && linger.l_linger > 0);
+    // A forked child has none of the hubs that would wake it.
+    if may_wait && sched::on_greenlet() && sched::can_park() && !sched::was_forked() {
+        blocking::offload(|| drop(socket));
     }
 }

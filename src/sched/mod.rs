@@ -69,7 +69,8 @@ pub(crate) use greenlet_cell::SpawnOptions;
 pub(crate) use interrupt::Interruptible;
 pub(crate) use monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked};
 pub(crate) use park::{
-    on_thread_stack, park, park_shielded, unwind_cancelled, unwind_if_cancelled, yield_now,
+    assert_can_park, can_park, on_thread_stack, park, park_shielded, unwind_cancelled,
+    unwind_if_cancelled, yield_now,
 };
 pub(crate) use shared::{Shared, slot_size, support};
 pub(crate) use spawn::{Spawned, spawn};

@@ -12,6 +12,8 @@ use crate::reason::Wait;
 use crate::sys::clock;
 use crate::waker::{Outcome, Waker};
 
+const CANNOT_PARK: &str = "a greenlet cannot park or yield inside `on_thread_stack`";
+
 /// What a greenlet tells its hub when it leaves the CPU.
 #[derive(Debug)]
 pub(super) enum Handoff {
@@ -157,10 +159,7 @@ unsafe fn switch_out(cell: &GreenletCell, handoff: Handoff) -> *mut Run {
     let run = cell.run.get();
     // SAFETY: the greenlet runs, so its `run` is its own; the yielder lies on its stack.
     unsafe {
-        assert!(
-            !(*run).off_stack,
-            "a greenlet cannot park or yield inside `on_thread_stack`"
-        );
+        assert!(!(*run).off_stack, "{CANNOT_PARK}");
         (*(*run).yielder).suspend(handoff);
     }
     run
@@ -209,13 +208,27 @@ fn unwind_if(cell: &GreenletCell) {
 /// [`yield_now`], but not inside `on_thread_stack`: for a caller that does not have to wait.
 #[cold]
 pub(super) fn yield_if_possible() {
-    let off_stack = current::get().greenlet().is_some_and(|cell| {
-        // SAFETY: the greenlet runs, so its `run` is its own.
-        unsafe { (*cell.run.get()).off_stack }
-    });
-    if !off_stack {
+    if can_park() {
         yield_now();
     }
+}
+
+/// Whether the caller may park: it is not inside `on_thread_stack`.
+pub(crate) fn can_park() -> bool {
+    current::get().greenlet().is_none_or(|cell| {
+        // SAFETY: the greenlet runs, so its `run` is its own.
+        unsafe { !(*cell.run.get()).off_stack }
+    })
+}
+
+/// For who must not begin what it could not wait for.
+///
+/// # Panics
+///
+/// Inside `on_thread_stack`, as a park would.
+#[track_caller]
+pub(crate) fn assert_can_park() {
+    assert!(can_park(), "{CANNOT_PARK}");
 }
 
 /// Whether the running greenlet, which is `cell`, finishes what it has begun though it was

@@ -64,11 +64,14 @@ impl Barrier {
     /// can be used again.
     ///
     /// Who is cancelled before has not come.
+    ///
+    /// # Panics
+    ///
+    /// If it has to wait inside [`on_thread_stack`](crate::on_thread_stack).
     pub fn wait(&self) -> BarrierWaitResult {
         let mut claimed = Claimed::new();
         let mut state = self.state.lock();
-        state.arrived += 1;
-        if state.arrived >= self.count {
+        if state.arrived + 1 >= self.count {
             state.arrived = 0;
             state.passed = state.passed.wrapping_add(1);
             state.waiters.claim_all(&mut claimed);
@@ -76,6 +79,9 @@ impl Barrier {
             claimed.schedule();
             return BarrierWaitResult(true);
         }
+        // Who has come must be able to wait.
+        sched::assert_can_park();
+        state.arrived += 1;
         let before = state.passed;
         drop(state);
         let (outcome, ()) = wait(

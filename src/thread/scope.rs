@@ -33,7 +33,8 @@ use crate::waker::{Outcome, Waker};
 /// # Panics
 ///
 /// With the panic of `f`, if it panics. With a message of its own if a greenlet has panicked whose
-/// result was not asked for by [`join`](ScopedJoinHandle::join).
+/// result was not asked for by [`join`](ScopedJoinHandle::join). Inside
+/// [`on_thread_stack`](crate::on_thread_stack), before it calls `f`.
 ///
 /// When the calling greenlet is cancelled, so are the greenlets of the scope; this waits for
 /// their end and then unwinds with [`Cancelled`](crate::Cancelled).
@@ -64,6 +65,8 @@ pub fn scope<'env, F, T>(f: F) -> T
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
+    // Once there are greenlets that borrow, nothing may keep it from waiting for them.
+    sched::assert_can_park();
     let scope = Scope {
         family: Arc::default(),
         scope: PhantomData,
