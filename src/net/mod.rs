@@ -37,6 +37,7 @@ mod listener_shutdown;
 mod lookup;
 mod resolve;
 mod select;
+mod socket_traits;
 mod std_ref;
 mod stream_io;
 mod tcp_listener;

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use super::resolve::first_that_works;
+use super::socket_traits::is_a_socket;
 use super::{Incoming, ListenerShutdown, TcpStream, ToSocketAddrs};
 use crate::interest::Interest;
 use crate::reason::WaitReason;
@@ -268,33 +269,7 @@ impl fmt::Debug for TcpListener {
     }
 }
 
-impl AsFd for TcpListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.as_fd()
-    }
-}
-
-impl AsRawFd for TcpListener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
-    }
-}
-
-impl FromRawFd for TcpListener {
-    /// # Safety
-    ///
-    /// `fd` is open, and nobody else owns it: [`OwnedFd`]'s terms.
-    unsafe fn from_raw_fd(fd: RawFd) -> Self {
-        // SAFETY: the caller promises what `OwnedFd` asks for.
-        unsafe { OwnedFd::from_raw_fd(fd) }.into()
-    }
-}
-
-impl IntoRawFd for TcpListener {
-    fn into_raw_fd(self) -> RawFd {
-        OwnedFd::from(self).into_raw_fd()
-    }
-}
+is_a_socket!(TcpListener, std::net::TcpListener);
 
 impl From<OwnedFd> for TcpListener {
     fn from(fd: OwnedFd) -> Self {
@@ -303,25 +278,5 @@ impl From<OwnedFd> for TcpListener {
             source: Source::adopt(fd),
             listens: listens.is_ok_and(|listens| listens != 0),
         }
-    }
-}
-
-/// The descriptor, in the blocking mode that the user asked for.
-impl From<TcpListener> for OwnedFd {
-    fn from(listener: TcpListener) -> Self {
-        listener.source.into_fd()
-    }
-}
-
-impl From<std::net::TcpListener> for TcpListener {
-    fn from(listener: std::net::TcpListener) -> Self {
-        OwnedFd::from(listener).into()
-    }
-}
-
-/// std's listener, in the blocking mode that the user asked for.
-impl From<TcpListener> for std::net::TcpListener {
-    fn from(listener: TcpListener) -> Self {
-        OwnedFd::from(listener).into()
     }
 }

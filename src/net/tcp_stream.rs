@@ -1,13 +1,14 @@
 //! A TCP connection.
 
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::resolve::first_that_works;
+use super::socket_traits::{is_a_socket, is_a_stream};
 use super::{ToSocketAddrs, happy_eyeballs, stream_io};
 use crate::blocking;
 use crate::interest::Interest;
@@ -19,7 +20,7 @@ use crate::sys::{self, socket, socket_option};
 /// A TCP connection: [`std::net::TcpStream`] for greenlets.
 ///
 /// Made by [`connect`](Self::connect) or [`TcpListener::accept`](super::TcpListener::accept),
-/// it is read and written through [`Read`] and [`Write`], by value or by reference. Several
+/// it is read and written through [`Read`](io::Read) and [`Write`](io::Write), by value or by reference. Several
 /// greenlets and threads may do so at once, on one stream or on clones. The connection is closed
 /// when its last clone is dropped; [`shutdown`](Self::shutdown) ends either direction before
 /// that, and wakes whoever waits for it.
@@ -337,56 +338,6 @@ impl TcpStream {
     }
 }
 
-impl Read for TcpStream {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buf)
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&*self).read_vectored(bufs)
-    }
-}
-
-impl Read for &TcpStream {
-    /// Waits until there is something to read, and reads what there is.
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        stream_io::read(&self.source, buf)
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        stream_io::read_vectored(&self.source, bufs)
-    }
-}
-
-impl Write for TcpStream {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&*self).write(buf)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(bufs)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Write for &TcpStream {
-    /// Waits until all of `buf` is with the kernel, the time-out passes or the connection fails.
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        stream_io::write(&self.source, buf)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        stream_io::write_vectored(&self.source, bufs)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// As std's: the addresses where they can be told, and the descriptor.
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -401,57 +352,12 @@ impl fmt::Debug for TcpStream {
     }
 }
 
-impl AsFd for TcpStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.as_fd()
-    }
-}
-
-impl AsRawFd for TcpStream {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
-    }
-}
-
-impl FromRawFd for TcpStream {
-    /// # Safety
-    ///
-    /// `fd` is open, and nobody else owns it: [`OwnedFd`]'s terms.
-    unsafe fn from_raw_fd(fd: RawFd) -> Self {
-        // SAFETY: the caller promises what `OwnedFd` asks for.
-        unsafe { OwnedFd::from_raw_fd(fd) }.into()
-    }
-}
-
-impl IntoRawFd for TcpStream {
-    fn into_raw_fd(self) -> RawFd {
-        OwnedFd::from(self).into_raw_fd()
-    }
-}
+is_a_stream!(TcpStream);
+is_a_socket!(TcpStream, std::net::TcpStream);
 
 impl From<OwnedFd> for TcpStream {
     fn from(fd: OwnedFd) -> Self {
         Self::new(Source::adopt(fd))
-    }
-}
-
-/// The descriptor, in the blocking mode that the user asked for.
-impl From<TcpStream> for OwnedFd {
-    fn from(stream: TcpStream) -> Self {
-        stream.source.into_fd()
-    }
-}
-
-impl From<std::net::TcpStream> for TcpStream {
-    fn from(stream: std::net::TcpStream) -> Self {
-        OwnedFd::from(stream).into()
-    }
-}
-
-/// std's stream, in the blocking mode that the user asked for.
-impl From<TcpStream> for std::net::TcpStream {
-    fn from(stream: TcpStream) -> Self {
-        OwnedFd::from(stream).into()
     }
 }
 

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::resolve::first_that_works;
+use super::socket_traits::is_a_socket;
 use super::std_ref::StdRef;
 use super::{ToSocketAddrs, datagram_io};
 use crate::interest::Interest;
@@ -378,59 +379,13 @@ impl fmt::Debug for UdpSocket {
     }
 }
 
-impl AsFd for UdpSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.as_fd()
-    }
-}
-
-impl AsRawFd for UdpSocket {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
-    }
-}
-
-impl FromRawFd for UdpSocket {
-    /// # Safety
-    ///
-    /// `fd` is open, and nobody else owns it: [`OwnedFd`]'s terms.
-    unsafe fn from_raw_fd(fd: RawFd) -> Self {
-        // SAFETY: the caller promises what `OwnedFd` asks for.
-        unsafe { OwnedFd::from_raw_fd(fd) }.into()
-    }
-}
-
-impl IntoRawFd for UdpSocket {
-    fn into_raw_fd(self) -> RawFd {
-        OwnedFd::from(self).into_raw_fd()
-    }
-}
+is_a_socket!(UdpSocket, std::net::UdpSocket);
 
 impl From<OwnedFd> for UdpSocket {
     fn from(fd: OwnedFd) -> Self {
         Self {
             source: Source::adopt(fd),
         }
-    }
-}
-
-/// The descriptor, in the blocking mode that the user asked for.
-impl From<UdpSocket> for OwnedFd {
-    fn from(socket: UdpSocket) -> Self {
-        socket.source.into_fd()
-    }
-}
-
-impl From<std::net::UdpSocket> for UdpSocket {
-    fn from(socket: std::net::UdpSocket) -> Self {
-        OwnedFd::from(socket).into()
-    }
-}
-
-/// std's socket, in the blocking mode that the user asked for.
-impl From<UdpSocket> for std::net::UdpSocket {
-    fn from(socket: UdpSocket) -> Self {
-        OwnedFd::from(socket).into()
     }
 }
 

@@ -16,7 +16,8 @@
 //! | `registry` | all greenlets that have started |
 //! | `monitor`, `inspect` | the thread that watches hubs, and how it looks at a greenlet |
 //! | `blocked`, `sampler` | the report of a hub that is stuck, and the stack in it |
-//! | `signals`, `interrupt` | handlers of signals that users wait for, and Ctrl-C |
+//! | `mains`, `interrupt` | the greenlets that `Runtime::run` waits for, and how Ctrl-C ends them |
+//! | `signals` | handlers of signals that users wait for |
 //! | `deadlock`, `roll_call` | finding greenlets that nothing can wake, and asking them why |
 //! | `coarse_clock` | the time, about |
 //! | `ground` | a stack with its thread-locals |
@@ -37,6 +38,7 @@ mod inspect;
 mod interrupt;
 mod join;
 mod life;
+mod mains;
 mod monitor;
 mod overflow;
 mod park;
@@ -64,9 +66,9 @@ pub use usage::StackUsage;
 
 pub(crate) use cell::CellRef;
 pub(crate) use current::{cell as current_cell, was_forked};
-pub(crate) use deadlock::Main;
 pub(crate) use greenlet_cell::SpawnOptions;
 pub(crate) use interrupt::Interruptible;
+pub(crate) use mains::Main;
 pub(crate) use monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked};
 pub(crate) use park::{
     assert_can_park, can_park, on_thread_stack, park, park_shielded, unwind_cancelled,

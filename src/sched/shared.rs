@@ -7,10 +7,10 @@ use std::sync::atomic::AtomicI32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use super::current;
-use super::deadlock::Mains;
 use super::greenlet_cell::{GreenletCell, Runnable};
 use super::ground::{self, GreenletGround};
 use super::idle::{Bed, Idle};
+use super::mains::Mains;
 use super::monitor::{HubWatch, MonitorOptions, PendingReports};
 use super::queue::QueueStealer;
 use super::roll_call::RollCall;

@@ -9,7 +9,7 @@
 //!                                                      puts there
 //! ```
 //!
-//! The colour is a gap of 0 to 31 cache lines that differs from slot to slot. Without it the hot
+//! The colour is a gap of 0 to 15 cache lines that differs from slot to slot. Without it the hot
 //! ends of all stacks fall into the same few sets of the first-level cache.
 
 mod arena;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use super::super::datagram_io;
 use super::super::std_ref::StdRef;
 use super::Received;
 use crate::interest::Interest;
+use crate::net::socket_traits::is_a_socket;
 use crate::reason::WaitReason;
 use crate::source::Source;
 use crate::sys::unix_socket::{self, unnamed};
@@ -346,58 +347,12 @@ impl fmt::Debug for UnixDatagram {
     }
 }
 
-impl AsFd for UnixDatagram {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.as_fd()
-    }
-}
-
-impl AsRawFd for UnixDatagram {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
-    }
-}
-
-impl FromRawFd for UnixDatagram {
-    /// # Safety
-    ///
-    /// `fd` is open, and nobody else owns it: [`OwnedFd`]'s terms.
-    unsafe fn from_raw_fd(fd: RawFd) -> Self {
-        // SAFETY: the caller promises what `OwnedFd` asks for.
-        unsafe { OwnedFd::from_raw_fd(fd) }.into()
-    }
-}
-
-impl IntoRawFd for UnixDatagram {
-    fn into_raw_fd(self) -> RawFd {
-        OwnedFd::from(self).into_raw_fd()
-    }
-}
+is_a_socket!(UnixDatagram, net::UnixDatagram);
 
 impl From<OwnedFd> for UnixDatagram {
     fn from(fd: OwnedFd) -> Self {
         Self {
             source: Source::adopt(fd),
         }
-    }
-}
-
-/// The descriptor, in the blocking mode that the user asked for.
-impl From<UnixDatagram> for OwnedFd {
-    fn from(socket: UnixDatagram) -> Self {
-        socket.source.into_fd()
-    }
-}
-
-impl From<net::UnixDatagram> for UnixDatagram {
-    fn from(socket: net::UnixDatagram) -> Self {
-        OwnedFd::from(socket).into()
-    }
-}
-
-/// std's socket, in the blocking mode that the user asked for.
-impl From<UnixDatagram> for net::UnixDatagram {
-    fn from(socket: UnixDatagram) -> Self {
-        OwnedFd::from(socket).into()
     }
 }

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 
 use super::super::std_ref::StdRef;
 use super::{Incoming, UnixStream};
 use crate::interest::Interest;
+use crate::net::socket_traits::is_a_socket;
 use crate::reason::WaitReason;
 use crate::source::Source;
 use crate::sys::unix_socket;
@@ -169,58 +170,12 @@ impl<'a> IntoIterator for &'a UnixListener {
     }
 }
 
-impl AsFd for UnixListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.as_fd()
-    }
-}
-
-impl AsRawFd for UnixListener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
-    }
-}
-
-impl FromRawFd for UnixListener {
-    /// # Safety
-    ///
-    /// `fd` is open, and nobody else owns it: [`OwnedFd`]'s terms.
-    unsafe fn from_raw_fd(fd: RawFd) -> Self {
-        // SAFETY: the caller promises what `OwnedFd` asks for.
-        unsafe { OwnedFd::from_raw_fd(fd) }.into()
-    }
-}
-
-impl IntoRawFd for UnixListener {
-    fn into_raw_fd(self) -> RawFd {
-        OwnedFd::from(self).into_raw_fd()
-    }
-}
+is_a_socket!(UnixListener, net::UnixListener);
 
 impl From<OwnedFd> for UnixListener {
     fn from(fd: OwnedFd) -> Self {
         Self {
             source: Source::adopt(fd),
         }
-    }
-}
-
-/// The descriptor, in the blocking mode that the user asked for.
-impl From<UnixListener> for OwnedFd {
-    fn from(listener: UnixListener) -> Self {
-        listener.source.into_fd()
-    }
-}
-
-impl From<net::UnixListener> for UnixListener {
-    fn from(listener: net::UnixListener) -> Self {
-        OwnedFd::from(listener).into()
-    }
-}
-
-/// std's listener, in the blocking mode that the user asked for.
-impl From<UnixListener> for net::UnixListener {
-    fn from(listener: UnixListener) -> Self {
-        OwnedFd::from(listener).into()
     }
 }

@@ -1,9 +1,9 @@
 //! A Unix stream.
 
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{self, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -12,13 +12,14 @@ use super::super::std_ref::StdRef;
 use super::super::stream_io;
 use super::Received;
 use crate::interest::Interest;
+use crate::net::socket_traits::{is_a_socket, is_a_stream};
 use crate::reason::WaitReason;
 use crate::source::Source;
 use crate::sys::{self, ancillary, unix_socket};
 
 /// A Unix stream: [`std::os::unix::net::UnixStream`] for greenlets.
 ///
-/// It is read and written through [`Read`] and [`Write`], by value or by reference. Several
+/// It is read and written through [`Read`](io::Read) and [`Write`](io::Write), by value or by reference. Several
 /// greenlets and threads may do so at once, on one stream or on clones. The connection is closed
 /// when its last clone is dropped; [`shutdown`](Self::shutdown) ends either direction before that,
 /// and wakes whoever waits for it.
@@ -211,7 +212,7 @@ impl UnixStream {
         stream_io::peek(&self.source, buf)
     }
 
-    /// Writes as [`write_vectored`](Write::write_vectored) does, and with the first byte sends
+    /// Writes as [`write_vectored`](io::Write::write_vectored) does, and with the first byte sends
     /// duplicates of `fds`, at most 253.
     ///
     /// # Errors
@@ -252,7 +253,7 @@ impl UnixStream {
         })
     }
 
-    /// Reads as [`read_vectored`](Read::read_vectored) does, and takes the descriptors that came with
+    /// Reads as [`read_vectored`](io::Read::read_vectored) does, and takes the descriptors that came with
     /// the bytes. A read ends before the next bytes that have descriptors with them.
     ///
     /// Other reads close the descriptors that they pass by.
@@ -274,56 +275,6 @@ impl UnixStream {
     }
 }
 
-impl Read for UnixStream {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buf)
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&*self).read_vectored(bufs)
-    }
-}
-
-impl Read for &UnixStream {
-    /// Waits until there is something to read, and reads what there is.
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        stream_io::read(&self.source, buf)
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        stream_io::read_vectored(&self.source, bufs)
-    }
-}
-
-impl Write for UnixStream {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&*self).write(buf)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(bufs)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Write for &UnixStream {
-    /// Waits until all of `buf` is with the kernel, the time-out passes or the connection fails.
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        stream_io::write(&self.source, buf)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        stream_io::write_vectored(&self.source, bufs)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// As std's: the descriptor, and the addresses where they can be told.
 impl fmt::Debug for UnixStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -331,56 +282,11 @@ impl fmt::Debug for UnixStream {
     }
 }
 
-impl AsFd for UnixStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.as_fd()
-    }
-}
-
-impl AsRawFd for UnixStream {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
-    }
-}
-
-impl FromRawFd for UnixStream {
-    /// # Safety
-    ///
-    /// `fd` is open, and nobody else owns it: [`OwnedFd`]'s terms.
-    unsafe fn from_raw_fd(fd: RawFd) -> Self {
-        // SAFETY: the caller promises what `OwnedFd` asks for.
-        unsafe { OwnedFd::from_raw_fd(fd) }.into()
-    }
-}
-
-impl IntoRawFd for UnixStream {
-    fn into_raw_fd(self) -> RawFd {
-        OwnedFd::from(self).into_raw_fd()
-    }
-}
+is_a_stream!(UnixStream);
+is_a_socket!(UnixStream, net::UnixStream);
 
 impl From<OwnedFd> for UnixStream {
     fn from(fd: OwnedFd) -> Self {
         Self::new(Source::adopt(fd))
-    }
-}
-
-/// The descriptor, in the blocking mode that the user asked for.
-impl From<UnixStream> for OwnedFd {
-    fn from(stream: UnixStream) -> Self {
-        stream.source.into_fd()
-    }
-}
-
-impl From<net::UnixStream> for UnixStream {
-    fn from(stream: net::UnixStream) -> Self {
-        OwnedFd::from(stream).into()
-    }
-}
-
-/// std's stream, in the blocking mode that the user asked for.
-impl From<UnixStream> for net::UnixStream {
-    fn from(stream: UnixStream) -> Self {
-        OwnedFd::from(stream).into()
     }
 }
