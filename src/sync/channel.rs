@@ -18,11 +18,11 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-use super::wait_list::{Claimed, Enlist, WaitList, wait};
 use crate::atomic::{AtomicBool, AtomicUsize};
 use crate::lock::Mutex;
 use crate::reason::WaitReason;
 use crate::sched;
+use crate::sched::wait_list::{Claimed, Enlist, WaitList, wait};
 use crate::waker::Outcome;
 
 /// A buffer without bound that was larger than this is freed when it is empty.
