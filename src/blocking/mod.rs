@@ -3,7 +3,7 @@
 mod pool;
 mod queue;
 
-use std::cell::{Cell, UnsafeCell};
+use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
 use std::time::Duration;
@@ -85,13 +85,10 @@ where
     if !sched::on_greenlet() {
         return f();
     }
-    let place = Pool::global().reserve().unwrap_or_else(|| {
-        let pool = Pool::global();
-        sched::park_shielded(WaitReason::Blocking, None, |waker| {
-            pool.wait_for_place(waker);
-        });
-        pool.granted()
-    });
+    let pool = Pool::global();
+    let place = pool
+        .reserve()
+        .unwrap_or_else(|| pool.wait_for_place_shielded());
     run_on_pool(place, f)
 }
 
@@ -111,28 +108,12 @@ pub(crate) fn set_limits(threads: Option<usize>, queue: Option<usize>) {
 
 /// Parks until there is a place in the queue; unwinds if the greenlet is cancelled. `None` when
 /// `deadline` passes first.
-#[cold]
 fn wait_for_place(deadline: Option<u64>) -> Option<Place<'static>> {
-    let pool = Pool::global();
-    let queued = Cell::new(false);
-    let outcome = sched::park(WaitReason::Blocking, deadline, |waker| {
-        queued.set(true);
-        pool.wait_for_place(waker);
-    });
-    if outcome == Outcome::Woken {
-        return Some(pool.granted());
+    match Pool::global().wait_for_place(deadline) {
+        Ok(place) => Some(place),
+        Err(Outcome::Cancelled) => sched::unwind_cancelled(),
+        Err(_) => None,
     }
-    // Time is up, or it was cancelled: before the park, or in it, and then perhaps with a place
-    // already.
-    if queued.get()
-        && let Some((cell, generation)) = sched::last_park()
-    {
-        pool.give_up(cell, generation);
-    }
-    if outcome == Outcome::Cancelled {
-        sched::unwind_cancelled();
-    }
-    None
 }
 
 fn run_on_pool<F, T>(place: Place<'_>, f: F) -> T

@@ -18,7 +18,7 @@ use std::fmt;
 use std::mem;
 use std::ptr::NonNull;
 
-use super::park::park;
+use super::park::park_with;
 use crate::lock::Mutex;
 use crate::reason::Wait;
 use crate::waker::{Claim, Outcome, Waker};
@@ -269,10 +269,31 @@ pub(crate) type Place<'a, S, T> = (&'a Mutex<S>, fn(&mut S) -> &mut WaitList<T>)
 /// after it.
 ///
 /// Answers how the wait ended, and the value.
+#[inline]
 pub(crate) fn wait<S, T, R>(
-    (lock, list): Place<'_, S, T>,
+    place: Place<'_, S, T>,
     value: T,
     (wait, deadline): (Wait, Option<u64>),
+    enlist: impl FnOnce(&mut S, &mut T) -> Enlist,
+    withdraw: impl FnOnce(&mut S) -> R,
+) -> (Outcome, T) {
+    wait_with(place, value, (wait, deadline, false), enlist, withdraw)
+}
+
+/// [`wait`] that is not cancelled and has no deadline: it ends by a claim or by `enlist`.
+pub(crate) fn wait_shielded<S, T>(
+    place: Place<'_, S, T>,
+    value: T,
+    wait: Wait,
+    enlist: impl FnOnce(&mut S, &mut T) -> Enlist,
+) -> T {
+    wait_with(place, value, (wait, None, true), enlist, |_| ()).1
+}
+
+fn wait_with<S, T, R>(
+    (lock, list): Place<'_, S, T>,
+    value: T,
+    (wait, deadline, shielded): (Wait, Option<u64>, bool),
     enlist: impl FnOnce(&mut S, &mut T) -> Enlist,
     withdraw: impl FnOnce(&mut S) -> R,
 ) -> (Outcome, T) {
@@ -285,7 +306,7 @@ pub(crate) fn wait<S, T, R>(
         value: UnsafeCell::new(value),
     };
     let pointer = NonNull::from(&waiter);
-    let outcome = park(wait, deadline, |waker| {
+    let outcome = park_with(wait, deadline, shielded, |waker| {
         let mut state = lock.lock();
         // SAFETY: alive, for its owner is parked, and unlisted, so it is its owner's.
         match enlist(&mut state, unsafe { &mut *pointer.as_ref().value.get() }) {
