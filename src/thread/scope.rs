@@ -82,6 +82,8 @@ where
     match result {
         Err(payload) => resume_unwind(payload),
         Ok(_) if outcome == Outcome::Cancelled => sched::unwind_cancelled(),
+        // The greenlets may be cancelled before their scope is; it must not go on as if they had ended.
+        Ok(_) if scope.family.is_incomplete() && sched::is_ending() => sched::unwind_cancelled(),
         Ok(_) if scope.family.has_failed() => panic!("a scoped thread panicked"),
         Ok(value) => value,
     }
@@ -259,9 +261,10 @@ impl<F: FnOnce() -> T, T> Member<F, T> {
     fn run(mut self) {
         let f = self.f.take().expect("it runs once");
         let result = catch_unwind(AssertUnwindSafe(f));
-        self.membership.has_failed = match &result {
-            Ok(_) => false,
-            Err(payload) => !payload.is::<Cancelled>(),
+        self.membership.end = match &result {
+            Ok(_) => End::Returned,
+            Err(payload) if payload.is::<Cancelled>() => End::Cancelled,
+            Err(_) => End::Failed,
         };
         *self.packet.0.lock() = Some(result);
     }
@@ -297,6 +300,7 @@ struct FamilyState {
     spawned: u64,
     /// Greenlets that have panicked, or could not be run, and whose handle was not told.
     failed: usize,
+    cancelled: usize,
     is_cancelled: bool,
     /// Of the scope's owner, when it waits.
     waker: Option<Waker>,
@@ -311,7 +315,7 @@ impl Family {
         Membership {
             family: self.clone(),
             number,
-            has_failed: true,
+            end: End::Failed,
         }
     }
 
@@ -337,6 +341,12 @@ impl Family {
 
     fn has_failed(&self) -> bool {
         self.0.lock().failed > 0
+    }
+
+    /// Whether some have not run to their end.
+    fn is_incomplete(&self) -> bool {
+        let state = self.0.lock();
+        state.failed > 0 || state.cancelled > 0
     }
 
     /// Cancels all greenlets of the scope, and those that are still to come.
@@ -388,15 +398,27 @@ impl Family {
 struct Membership {
     family: Arc<Family>,
     number: u64,
-    /// As long as it has not run to its end, too.
-    has_failed: bool,
+    end: End,
+}
+
+/// How a greenlet of a scope has ended.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Returned,
+    Cancelled,
+    /// It has panicked, or was not run.
+    Failed,
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
         let mut state = self.family.0.lock();
         let cell = state.members.remove(&self.number);
-        state.failed += usize::from(self.has_failed);
+        match self.end {
+            End::Returned => {}
+            End::Cancelled => state.cancelled += 1,
+            End::Failed => state.failed += 1,
+        }
         let is_last = state.members.is_empty();
         let waker = state.waker.take_if(|_| is_last);
         drop(state);
