@@ -192,7 +192,7 @@ impl Drop for Runtime {
             return;
         }
         let workers = std::mem::take(&mut self.workers);
-        blocking::offload(|| sched::end(&self.shared, workers));
+        blocking::offload_drop(|| sched::end(&self.shared, workers));
         // Descriptors that outlive the runtime register with another one.
         self.shared.reactor.close();
     }

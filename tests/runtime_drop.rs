@@ -517,3 +517,13 @@ fn a_runtime_ends_while_greenlets_park_on_other_hubs_than_they_started_on() {
         }
     }
 }
+
+#[test]
+fn where_a_greenlet_cannot_park_a_drop_blocks() {
+    with_hubs(|outer| {
+        let inner = runtime(2);
+        let parked = inner.spawn(park_for_ever);
+        outer.run(|| greenlet::on_thread_stack(|| drop(inner)));
+        assert!(parked.join().unwrap_err().is::<Cancelled>());
+    });
+}

@@ -79,7 +79,7 @@ where
     run_on_pool(place, f)
 }
 
-/// [`blocking`] that cannot be cancelled, not even before it begins: for destructors.
+/// [`blocking`] that cannot be cancelled, not even before it begins.
 pub(crate) fn offload<F, T>(f: F) -> T
 where
     F: FnOnce() -> T + Send,
@@ -93,6 +93,14 @@ where
         .reserve()
         .unwrap_or_else(|| pool.wait_for_place_shielded());
     run_on_pool(place, f)
+}
+
+/// [`offload`] for a drop, which must not panic: where the caller cannot park it blocks the hub.
+pub(crate) fn offload_drop<F>(f: F)
+where
+    F: FnOnce() + Send,
+{
+    if sched::can_park() { offload(f) } else { f() }
 }
 
 /// How the pool of the process is doing.

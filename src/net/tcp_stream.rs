@@ -13,7 +13,6 @@ use super::{ToSocketAddrs, happy_eyeballs, stream_io};
 use crate::blocking;
 use crate::interest::Interest;
 use crate::reason::WaitReason;
-use crate::sched;
 use crate::source::Source;
 use crate::sys::{self, socket, socket_option};
 
@@ -384,7 +383,7 @@ pub(super) fn progress(fd: BorrowedFd<'_>, addr: &SocketAddr) -> Poll<io::Result
 fn close_lingering(socket: OwnedFd) {
     let linger = socket_option::LINGER.get(socket.as_fd());
     let may_wait = linger.is_ok_and(|linger| linger.l_onoff != 0 && linger.l_linger > 0);
-    if may_wait && sched::on_greenlet() && sched::can_park() {
-        blocking::offload(|| drop(socket));
+    if may_wait {
+        blocking::offload_drop(|| drop(socket));
     }
 }

@@ -37,7 +37,8 @@ use crate::waker::{Outcome, Waker};
 /// [`on_thread_stack`](crate::on_thread_stack), before it calls `f`.
 ///
 /// When the calling greenlet is cancelled, so are the greenlets of the scope; this waits for
-/// their end and then unwinds with [`Cancelled`](crate::Cancelled).
+/// their end and then unwinds with [`Cancelled`](crate::Cancelled), as it does when one of them was
+/// cancelled before the caller, and nobody has joined it.
 ///
 /// ```
 /// greenlet::run(|| {
@@ -82,9 +83,13 @@ where
     match result {
         Err(payload) => resume_unwind(payload),
         Ok(_) if outcome == Outcome::Cancelled => sched::unwind_cancelled(),
-        // The greenlets may be cancelled before their scope is; it must not go on as if they had ended.
-        Ok(_) if scope.family.is_incomplete() && sched::is_ending() => sched::unwind_cancelled(),
-        Ok(_) if scope.family.has_failed() => panic!("a scoped thread panicked"),
+        // Those that were not run because the runtime is being dropped count as failed.
+        Ok(_) if scope.family.untold(End::Failed) && !sched::is_ending() => {
+            panic!("a scoped thread panicked")
+        }
+        Ok(_) if scope.family.untold(End::Failed) => sched::unwind_cancelled(),
+        // Its runtime is being dropped, and the caller has not been cancelled yet.
+        Ok(_) if scope.family.untold(End::Cancelled) => sched::unwind_cancelled(),
         Ok(value) => value,
     }
 }
@@ -181,7 +186,7 @@ impl Builder {
         match handle {
             Ok(handle) => Ok(scope.handle(number, handle, packet)),
             Err(error) => {
-                scope.family.forgive();
+                scope.family.tell(End::Failed);
                 Err(error)
             }
         }
@@ -214,15 +219,16 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// As [`JoinHandle::join`].
     pub fn join(self) -> Result<T> {
         let end = self.handle.join();
-        let failure = match self.packet.take() {
-            Some(Ok(value)) => return Ok(value),
-            Some(Err(payload)) => payload,
-            None => end.expect_err("it has not run"),
-        };
-        if !failure.is::<Cancelled>() {
-            self.family.forgive();
+        match self.packet.take() {
+            Some(result) => {
+                self.family.tell(End::of(&result));
+                result
+            }
+            None => {
+                self.family.tell(End::Failed);
+                Err(end.expect_err("it has not run"))
+            }
         }
-        Err(failure)
     }
 
     /// Whether the greenlet has ended: then [`join`](Self::join) does not wait.
@@ -261,12 +267,27 @@ impl<F: FnOnce() -> T, T> Member<F, T> {
     fn run(mut self) {
         let f = self.f.take().expect("it runs once");
         let result = catch_unwind(AssertUnwindSafe(f));
-        self.membership.end = match &result {
-            Ok(_) => End::Returned,
-            Err(payload) if payload.is::<Cancelled>() => End::Cancelled,
-            Err(_) => End::Failed,
-        };
+        self.membership.end = End::of(&result);
         *self.packet.0.lock() = Some(result);
+    }
+}
+
+/// How a greenlet of a scope has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Returned,
+    Cancelled,
+    /// By a panic, or unrun.
+    Failed,
+}
+
+impl End {
+    fn of<T>(result: &Result<T>) -> Self {
+        match result {
+            Ok(_) => Self::Returned,
+            Err(payload) if payload.is::<Cancelled>() => Self::Cancelled,
+            Err(_) => Self::Failed,
+        }
     }
 }
 
@@ -298,9 +319,8 @@ struct FamilyState {
     /// By the order in which they were spawned. `None`: one that is being spawned.
     members: BTreeMap<u64, Option<CellRef>>,
     spawned: u64,
-    /// Greenlets that have panicked, or could not be run, and whose handle was not told.
-    failed: usize,
-    cancelled: usize,
+    /// How many have ended so, in the order of [`End`], and nobody was told by a handle.
+    untold: [usize; 3],
     is_cancelled: bool,
     /// Of the scope's owner, when it waits.
     waker: Option<Waker>,
@@ -334,19 +354,14 @@ impl Family {
         }
     }
 
-    /// One failure is known to who asked.
-    fn forgive(&self) {
-        self.0.lock().failed -= 1;
+    /// Who asked knows how one has ended.
+    fn tell(&self, end: End) {
+        self.0.lock().untold[end as usize] -= 1;
     }
 
-    fn has_failed(&self) -> bool {
-        self.0.lock().failed > 0
-    }
-
-    /// Whether some have not run to their end.
-    fn is_incomplete(&self) -> bool {
-        let state = self.0.lock();
-        state.failed > 0 || state.cancelled > 0
+    /// Whether one has ended so, and nobody knows.
+    fn untold(&self, end: End) -> bool {
+        self.0.lock().untold[end as usize] > 0
     }
 
     /// Cancels all greenlets of the scope, and those that are still to come.
@@ -398,27 +413,15 @@ impl Family {
 struct Membership {
     family: Arc<Family>,
     number: u64,
+    /// `Failed` as long as it has not run to its end.
     end: End,
-}
-
-/// How a greenlet of a scope has ended.
-#[derive(Clone, Copy, Debug)]
-enum End {
-    Returned,
-    Cancelled,
-    /// It has panicked, or was not run.
-    Failed,
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
         let mut state = self.family.0.lock();
         let cell = state.members.remove(&self.number);
-        match self.end {
-            End::Returned => {}
-            End::Cancelled => state.cancelled += 1,
-            End::Failed => state.failed += 1,
-        }
+        state.untold[self.end as usize] += 1;
         let is_last = state.members.is_empty();
         let waker = state.waker.take_if(|_| is_last);
         drop(state);
