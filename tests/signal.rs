@@ -454,3 +454,59 @@ fn listeners_leak_no_descriptors() {
         });
     });
 }
+
+/// The action that [`goes_on`] has found.
+static ONWARD: AtomicUsize = AtomicUsize::new(0);
+static WENT_ON: AtomicUsize = AtomicUsize::new(0);
+
+/// A handler that calls the one before it.
+unsafe extern "C" fn goes_on(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    WENT_ON.fetch_add(1, SeqCst);
+    // SAFETY: it is the crate's handler, which was installed with SA_SIGINFO.
+    unsafe {
+        let onward: unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+            std::mem::transmute(ONWARD.load(SeqCst));
+        onward(signal, info, context);
+    }
+}
+
+#[test]
+fn a_handler_that_goes_on_to_ours_and_is_below_it_too_is_called_once() {
+    alone(
+        "a_handler_that_goes_on_to_ours_and_is_below_it_too_is_called_once",
+        || {
+            let first = signal::listen(&[Signal::USER_1]).unwrap();
+            ONWARD.store(action(Signal::USER_1), SeqCst);
+            // SAFETY: the handler counts and goes on to the crate's.
+            unsafe {
+                let mut new: libc::sigaction = std::mem::zeroed();
+                new.sa_sigaction = goes_on as *const () as usize;
+                new.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+                let result = libc::sigaction(
+                    Signal::USER_1.as_raw(),
+                    &raw const new,
+                    std::ptr::null_mut(),
+                );
+                assert_eq!(result, 0);
+            }
+            drop(first);
+            // Theirs is in force, so ours is installed over it, to which it goes on.
+            let signals = signal::listen(&[Signal::USER_1]).unwrap();
+            for round in 1..=3 {
+                send(Signal::USER_1);
+                let came = signals.wait_timeout(Duration::from_secs(10)).unwrap();
+                assert_eq!(came, Some(Signal::USER_1));
+                wait_until("theirs", || WENT_ON.load(SeqCst) == round);
+                assert_eq!(signals.try_next(), None);
+            }
+            drop(signals);
+            // Theirs is back, and goes on to ours, which nobody wants.
+            send(Signal::USER_1);
+            wait_until("theirs", || WENT_ON.load(SeqCst) > 3);
+        },
+    );
+}

@@ -3,7 +3,7 @@
 mod pool;
 mod queue;
 
-use std::cell::{Cell, UnsafeCell};
+use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
 use std::time::Duration;
@@ -36,6 +36,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// To `f` the thread of the pool is the current one: thread-locals are that thread's, not the
 /// greenlet's, and are the same for later jobs that it runs; waiting in `f` blocks it as a plain
 /// thread. Jobs that wait for other jobs need as many threads as there are of them.
+///
+/// [`fs`](crate::fs), [`process`](crate::process) and lookups of names use the same pool: where jobs
+/// take all of its threads for long, so that others queue, opening a file waits in that queue, too.
 ///
 /// # Cancellation
 ///
@@ -85,13 +88,10 @@ where
     if !sched::on_greenlet() {
         return f();
     }
-    let place = Pool::global().reserve().unwrap_or_else(|| {
-        let pool = Pool::global();
-        sched::park_shielded(WaitReason::Blocking, None, |waker| {
-            pool.wait_for_place(waker);
-        });
-        pool.granted()
-    });
+    let pool = Pool::global();
+    let place = pool
+        .reserve()
+        .unwrap_or_else(|| pool.wait_for_place_shielded());
     run_on_pool(place, f)
 }
 
@@ -111,28 +111,12 @@ pub(crate) fn set_limits(threads: Option<usize>, queue: Option<usize>) {
 
 /// Parks until there is a place in the queue; unwinds if the greenlet is cancelled. `None` when
 /// `deadline` passes first.
-#[cold]
 fn wait_for_place(deadline: Option<u64>) -> Option<Place<'static>> {
-    let pool = Pool::global();
-    let queued = Cell::new(false);
-    let outcome = sched::park(WaitReason::Blocking, deadline, |waker| {
-        queued.set(true);
-        pool.wait_for_place(waker);
-    });
-    if outcome == Outcome::Woken {
-        return Some(pool.granted());
+    match Pool::global().wait_for_place(deadline) {
+        Ok(place) => Some(place),
+        Err(Outcome::Cancelled) => sched::unwind_cancelled(),
+        Err(_) => None,
     }
-    // Time is up, or it was cancelled: before the park, or in it, and then perhaps with a place
-    // already.
-    if queued.get()
-        && let Some((cell, generation)) = sched::last_park()
-    {
-        pool.give_up(cell, generation);
-    }
-    if outcome == Outcome::Cancelled {
-        sched::unwind_cancelled();
-    }
-    None
 }
 
 fn run_on_pool<F, T>(place: Place<'_>, f: F) -> T

@@ -10,11 +10,14 @@
 
 use crate::abort::AbortOnUnwind;
 use crate::lock::Mutex;
-use crate::waker::{Header, WakeList, Waker};
+use crate::reason::WaitReason;
+use crate::sched::wait_list::{Claimed, Enlist, wait, wait_shielded};
+use crate::waker::Outcome;
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::process;
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
@@ -98,31 +101,52 @@ impl Pool {
         state.queue.reserve(limit).then(|| Place(self))
     }
 
-    /// Wakes `waker` when there is a place, in the order of arrival: the place is then the waiter's,
-    /// who takes it with [`granted`](Self::granted), or gives it up with [`give_up`](Self::give_up).
-    pub(crate) fn wait_for_place(&self, waker: Waker) {
-        self.change_queue(|queue| queue.wait(waker));
+    /// Parks until there is a place, in the order of arrival. `Err`: how the wait has ended without
+    /// one.
+    #[cold]
+    pub(crate) fn wait_for_place(&self, deadline: Option<u64>) -> Result<Place<'_>, Outcome> {
+        let queued = Cell::new(false);
+        let (outcome, ()) = wait(
+            (&self.shared.state, |state| state.queue.waiters()),
+            (),
+            (WaitReason::Blocking.into(), deadline),
+            |state, ()| {
+                let place = state.enlist();
+                queued.set(place != Enlist::No);
+                place
+            },
+            |state| {
+                if queued.get() {
+                    state.queue.leave();
+                }
+            },
+        );
+        match outcome {
+            Outcome::Woken => Ok(Place(self)),
+            Outcome::Deadline | Outcome::Cancelled => Err(outcome),
+        }
     }
 
-    /// The place of a waiter that was woken, once.
-    pub(crate) fn granted(&self) -> Place<'_> {
+    /// The same without a deadline, and not cancelled.
+    #[cold]
+    pub(crate) fn wait_for_place_shielded(&self) -> Place<'_> {
+        wait_shielded(
+            (&self.shared.state, |state| state.queue.waiters()),
+            (),
+            WaitReason::Blocking.into(),
+            |state, ()| state.enlist(),
+        );
         Place(self)
-    }
-
-    /// A waiter has been cancelled; this is the park that it waited in. A place that was its own
-    /// goes to the next one.
-    pub(crate) fn give_up(&self, cell: NonNull<Header>, generation: u32) {
-        self.change_queue(|queue| queue.give_up(cell, generation));
     }
 
     /// Changes who has places, and gives those that are free to the ones that wait.
     fn change_queue(&self, change: impl FnOnce(&mut Queue)) {
-        let mut wakes = WakeList::new();
+        let mut claimed = Claimed::new();
         let mut state = self.shared.state.lock();
         change(&mut state.queue);
-        state.grant(&mut wakes);
+        state.grant(&mut claimed);
         drop(state);
-        wakes.wake_all();
+        claimed.schedule();
     }
 
     /// Has `job` run by a thread of the pool, in the order of submission.
@@ -195,16 +219,16 @@ impl Pool {
 
     /// Changes what is given. More threads than there may be end when they find nothing to do.
     pub(crate) fn set_limits(&self, threads: Option<usize>, queue: Option<usize>) {
-        let mut wakes = WakeList::new();
+        let mut claimed = Claimed::new();
         let mut state = self.shared.state.lock();
         let limits = state.limits;
         state.limits = Limits::new(
             threads.unwrap_or(limits.threads),
             queue.unwrap_or(limits.queue),
         );
-        state.grant(&mut wakes);
+        state.grant(&mut claimed);
         drop(state);
-        wakes.wake_all();
+        claimed.schedule();
     }
 
     fn start_thread(&self) -> io::Result<()> {
@@ -326,8 +350,13 @@ impl State {
     }
 
     /// Gives places that are free to those who wait for one.
-    fn grant(&mut self, wakes: &mut WakeList) {
-        self.queue.grant(self.limits.queue, wakes);
+    fn grant(&mut self, claimed: &mut Claimed<()>) {
+        self.queue.grant(self.limits.queue, claimed);
+    }
+
+    /// Takes a place, or queues up for one.
+    fn enlist(&mut self) -> Enlist {
+        self.queue.enlist(self.limits.queue)
     }
 }
 
@@ -358,11 +387,11 @@ impl Shared {
         loop {
             let mut state = self.state.lock();
             if let Some(job) = state.queue.pop() {
-                let mut wakes = WakeList::new();
+                let mut claimed = Claimed::new();
                 state.begun += 1;
-                state.grant(&mut wakes);
+                state.grant(&mut claimed);
                 drop(state);
-                wakes.wake_all();
+                claimed.schedule();
                 return Some(job);
             }
             if state.threads > state.limits.threads && state.starting == 0 {

@@ -2,10 +2,9 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::ptr::NonNull;
 
 use super::pool::Job;
-use crate::waker::{Header, WakeList, Waker};
+use crate::sched::wait_list::{Claimed, Enlist, WaitList};
 
 /// Jobs in order, and those who wait for a place in their order.
 ///
@@ -15,7 +14,9 @@ pub(super) struct Queue {
     jobs: VecDeque<Job>,
     /// Places whose holders have not come with their jobs yet.
     reserved: usize,
-    waiting: VecDeque<Waker>,
+    waiters: WaitList<()>,
+    /// How many those are.
+    waiting: usize,
 }
 
 impl Queue {
@@ -25,37 +26,37 @@ impl Queue {
 
     /// Takes a place, if there is one that nobody waits for.
     pub(super) fn reserve(&mut self, limit: usize) -> bool {
-        let free = self.waiting.is_empty() && self.has_place(limit);
+        let free = self.waiters.is_empty() && self.has_place(limit);
         if free {
             self.reserved += 1;
         }
         free
     }
 
-    /// Queues up for a place; `grant` gives it.
-    pub(super) fn wait(&mut self, waker: Waker) {
-        self.waiting.push_back(waker);
+    /// Takes a place, or queues up for one, which `grant` gives.
+    pub(super) fn enlist(&mut self, limit: usize) -> Enlist {
+        let must_wait = !self.reserve(limit);
+        self.waiting += usize::from(must_wait);
+        Enlist::last_if(must_wait)
     }
 
-    /// Gives the places that are free to those who came first: they are taken already when the wakers
-    /// are woken.
-    pub(super) fn grant(&mut self, limit: usize, wakes: &mut WakeList) {
-        while self.has_place(limit)
-            && let Some(waker) = self.waiting.pop_front()
-        {
+    /// Gives the places that are free to those who came first: they are taken already when the waiters
+    /// go on.
+    pub(super) fn grant(&mut self, limit: usize, claimed: &mut Claimed<()>) {
+        while self.has_place(limit) && self.waiters.claim_first(claimed).is_some() {
             self.reserved += 1;
-            wakes.push(waker);
+            self.waiting -= 1;
         }
     }
 
-    /// Takes back a waiter whose park has ended otherwise. If its waker is not here, it was given a
-    /// place, and that is free again.
-    pub(super) fn give_up(&mut self, cell: NonNull<Header>, generation: u32) {
-        let mut waiting = self.waiting.iter();
-        match waiting.position(|waker| waker.is_for(cell, generation)) {
-            Some(index) => drop(self.waiting.remove(index)),
-            None => self.return_place(),
-        }
+    /// Where those wait who queue up.
+    pub(super) fn waiters(&mut self) -> &mut WaitList<()> {
+        &mut self.waiters
+    }
+
+    /// One that had queued up waits no more.
+    pub(super) fn leave(&mut self) {
+        self.waiting -= 1;
     }
 
     /// A place that was taken is used for no job.
@@ -80,7 +81,7 @@ impl Queue {
 
     /// How many wait for a place.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting
     }
 }
 
@@ -89,7 +90,7 @@ impl fmt::Debug for Queue {
         f.debug_struct("Queue")
             .field("jobs", &self.jobs.len())
             .field("reserved", &self.reserved)
-            .field("waiting", &self.waiting.len())
+            .field("waiting", &self.waiting)
             .finish()
     }
 }

@@ -384,8 +384,7 @@ pub(super) fn progress(fd: BorrowedFd<'_>, addr: &SocketAddr) -> Poll<io::Result
 fn close_lingering(socket: OwnedFd) {
     let linger = socket_option::LINGER.get(socket.as_fd());
     let may_wait = linger.is_ok_and(|linger| linger.l_onoff != 0 && linger.l_linger > 0);
-    // A forked child has none of the hubs that would wake it.
-    if may_wait && sched::on_greenlet() && sched::can_park() && !sched::was_forked() {
+    if may_wait && sched::on_greenlet() && sched::can_park() {
         blocking::offload(|| drop(socket));
     }
 }

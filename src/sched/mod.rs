@@ -8,6 +8,7 @@
 //! | `join` | the end of a greenlet |
 //! | `current` | who is running |
 //! | `park` | the one way in which anything waits |
+//! | `wait_list` | those who wait for something, in order |
 //! | `schedule` | where a greenlet goes that was woken |
 //! | `hub`, `worker` | the loop between greenlets, and its OS thread |
 //! | `switch`, `life` | what a hub does with a greenlet: run it, start it, end it |
@@ -53,6 +54,7 @@ mod spawn;
 mod switch;
 mod thread_cell;
 mod usage;
+pub(crate) mod wait_list;
 mod worker;
 
 #[cfg(all(test, loom))]

@@ -90,8 +90,9 @@ pub(crate) fn park_shielded(
     park_with(wait.into(), deadline, true, commit)
 }
 
+/// [`park`] or [`park_shielded`].
 #[inline]
-fn park_with<C: FnOnce(Waker)>(
+pub(super) fn park_with<C: FnOnce(Waker)>(
     wait: Wait,
     deadline: Option<u64>,
     shielded: bool,

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicUsize};
 use std::time::Duration;
 
 use super::interrupt;
@@ -19,6 +19,7 @@ use crate::lock::StaticMutex;
 use crate::sys::event_fd::EventFd;
 use crate::sys::fault::{self, ActionBefore};
 use crate::sys::signal_action::SignalAction;
+use crate::sys::task::TaskId;
 use crate::sys::{clock, static_futex};
 
 /// Signals are numbered from 1 to this.
@@ -33,6 +34,10 @@ struct Slot {
     /// What was done about it before the handler was installed; null before that. Written under
     /// `USERS`, read by the handler; never freed, because a handler may still be looking at it.
     before: AtomicPtr<ActionBefore>,
+    /// The thread whose handler has called the one before it, or 0. One that was installed over ours,
+    /// and goes on to it, is also the one before ours once ours was installed again: it would go round
+    /// for ever. Should two threads overwrite each other, one goes round once more.
+    calling: AtomicI32,
 }
 
 static SLOTS: [Slot; LAST as usize] = [const {
@@ -40,6 +45,7 @@ static SLOTS: [Slot; LAST as usize] = [const {
         count: AtomicUsize::new(0),
         listeners: AtomicUsize::new(0),
         before: AtomicPtr::new(ptr::null_mut()),
+        calling: AtomicI32::new(0),
     }
 }; LAST as usize];
 
@@ -64,7 +70,7 @@ impl Listening {
     /// `InvalidInput` for what is no signal, or none that can be handled.
     pub(crate) fn to(signal: libc::c_int) -> io::Result<Self> {
         let handler = HandlerUse::of(signal)?;
-        // Release: pairs with the Acquire in `handle`.
+        // Release: pairs with the Acquire in `count_one`.
         handler.slot().listeners.fetch_add(1, Release);
         Ok(Self { handler })
     }
@@ -75,7 +81,7 @@ impl Listening {
 
     /// How often the signal has come.
     pub(crate) fn count(&self) -> usize {
-        // Acquire: pairs with the Release in `handle`.
+        // Acquire: pairs with the Release in `count_one`.
         self.handler.slot().count.load(Acquire)
     }
 }
@@ -144,6 +150,20 @@ impl Slot {
         // SAFETY: null, or leaked by `install`.
         unsafe { self.before.load(Acquire).as_ref() }
     }
+
+    /// In the handler: this signal has come.
+    fn count_one(&self, signal: libc::c_int) {
+        // Looked at before it is counted: a listener that takes it may be gone the next moment.
+        let is_listened_to = self.listeners.load(Acquire) > 0;
+        fault::keeping_errno(|| {
+            // Release: pairs with the Acquire in `Listening::count`.
+            self.count.fetch_add(1, Release);
+            wake();
+            if !is_listened_to && signal == interrupt::SIGNAL {
+                interrupt::come();
+            }
+        });
+    }
 }
 
 fn index(signal: libc::c_int) -> usize {
@@ -199,20 +219,19 @@ unsafe extern "C" fn handle(
     context: *mut libc::c_void,
 ) {
     let slot = &SLOTS[index(signal)];
-    // Looked at before it is counted: a listener that takes it may be gone the next moment.
-    let is_listened_to = slot.listeners.load(Acquire) > 0;
-    fault::keeping_errno(|| {
-        // Release: pairs with the Acquire in `Listening::count`.
-        slot.count.fetch_add(1, Release);
-        wake();
-        if !is_listened_to && signal == interrupt::SIGNAL {
-            interrupt::come();
-        }
-    });
-    if let Some(before) = slot.before() {
-        // SAFETY: the arguments are passed on as they came.
-        unsafe { before.call_handler(signal, info, context) };
+    let Some(before) = slot.before().filter(|before| before.has_handler()) else {
+        return slot.count_one(signal);
+    };
+    let thread = TaskId::current().as_raw();
+    // Relaxed, here and below: this thread reads what it has written itself.
+    if slot.calling.load(Relaxed) == thread {
+        return;
     }
+    slot.count_one(signal);
+    slot.calling.store(thread, Relaxed);
+    // SAFETY: the arguments are passed on as they came.
+    unsafe { before.call_handler(signal, info, context) };
+    let _ = slot.calling.compare_exchange(thread, 0, Relaxed, Relaxed);
 }
 
 /// Has everybody look who waits for any signal. May be called in a signal handler.

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::wait_list::{Claimed, Enlist, WaitList, wait};
 use crate::lock::Mutex;
 use crate::reason::WaitReason;
 use crate::sched;
+use crate::sched::wait_list::{Claimed, Enlist, WaitList, wait};
 use crate::waker::Outcome;
 
 /// A point that several pass together: [`std::sync::Barrier`], which parks the greenlets that wait.

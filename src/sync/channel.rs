@@ -18,11 +18,11 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-use super::wait_list::{Claimed, Enlist, WaitList, wait};
 use crate::atomic::{AtomicBool, AtomicUsize};
 use crate::lock::Mutex;
 use crate::reason::WaitReason;
 use crate::sched;
+use crate::sched::wait_list::{Claimed, Enlist, WaitList, wait};
 use crate::waker::Outcome;
 
 /// A buffer without bound that was larger than this is freed when it is empty.
@@ -184,10 +184,11 @@ impl<T> Channel<T> {
     pub(super) fn try_receive(&self) -> Result<T, NotReceived> {
         // First, for who is cancelled in there has not received.
         sched::spend_memory();
+        let mut waiting = Claimed::new();
         let mut taken = self.taken.0.lock();
         let first = match taken.pop_front() {
             Some(first) => first,
-            None => match self.take_over(&mut taken)? {
+            None => match self.take_over(&mut taken, &mut waiting)? {
                 TakenOver::Some => taken.pop_front().expect("there is some"),
                 TakenOver::FromSender(message) => return Ok(message),
             },
@@ -212,8 +213,11 @@ impl<T> Channel<T> {
     /// The buffer of the receivers is empty, so they take what is in the other; or if that is, too,
     /// what a sender wants to send who waits.
     #[inline(never)]
-    fn take_over(&self, taken: &mut VecDeque<T>) -> Result<TakenOver<T>, NotReceived> {
-        let mut waiting = Claimed::new();
+    fn take_over(
+        &self,
+        taken: &mut VecDeque<T>,
+        waiting: &mut Waiting<T>,
+    ) -> Result<TakenOver<T>, NotReceived> {
         let mut state = self.state.0.lock();
         if !state.messages.is_empty() {
             if self.capacity.is_none() && taken.capacity() > KEPT {
@@ -222,14 +226,9 @@ impl<T> Channel<T> {
             mem::swap(taken, &mut state.messages);
             return Ok(TakenOver::Some);
         }
-        let next = state
-            .senders
-            .claim_first(&mut waiting)
-            .and_then(Option::take);
+        let next = state.senders.claim_first(waiting).and_then(Option::take);
         self.update(&state);
         let is_disconnected = self.is_disconnected();
-        drop(state);
-        waiting.schedule();
         match next {
             Some(message) => Ok(TakenOver::FromSender(message)),
             None if is_disconnected => Err(NotReceived::Disconnected),

@@ -7,11 +7,11 @@ use std::sync::{LockResult, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::mutex::MutexGuard;
-use super::wait_list::{Claimed, Enlist, WaitList, wait};
 use crate::atomic::ConstAtomicU32;
 use crate::lock::Mutex;
 use crate::reason::WaitReason;
 use crate::sched;
+use crate::sched::wait_list::{Claimed, Enlist, WaitList, wait};
 use crate::sys::clock;
 use crate::waker::Outcome;
 

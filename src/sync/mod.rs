@@ -26,7 +26,6 @@ mod raw_mutex;
 mod raw_rw_lock;
 mod rw_lock;
 mod spin;
-mod wait_list;
 
 #[cfg(all(test, loom))]
 mod models;

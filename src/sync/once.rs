@@ -6,11 +6,11 @@ use std::ptr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
-use super::wait_list::{Claimed, Enlist, WaitList, wait};
 use crate::atomic::ConstAtomicU32;
 use crate::lock::Mutex;
 use crate::reason::WaitReason;
 use crate::sched;
+use crate::sched::wait_list::{Claimed, Enlist, WaitList, wait};
 use crate::waker::Outcome;
 
 /// Nobody has begun.

@@ -27,11 +27,11 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Duration;
 
 use super::spin;
-use super::wait_list::{Claimed, Enlist, WaitList, wait};
 use crate::atomic::ConstAtomicU32;
 use crate::lock::Mutex;
 use crate::reason::WaitReason;
 use crate::sched;
+use crate::sched::wait_list::{Claimed, Enlist, WaitList, wait};
 use crate::sys::clock;
 use crate::waker::Outcome;
 

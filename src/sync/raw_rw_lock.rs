@@ -19,11 +19,11 @@
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use super::spin;
-use super::wait_list::{Claimed, Enlist, WaitList, wait};
 use crate::atomic::ConstAtomicU32;
 use crate::lock::Mutex;
 use crate::reason::WaitReason;
 use crate::sched;
+use crate::sched::wait_list::{Claimed, Enlist, WaitList, wait};
 use crate::waker::Outcome;
 
 const WRITER: u32 = 1;

@@ -1,15 +1,15 @@
 //! The locks of the standard streams: held by a greenlet or a thread, over waits too.
 
 use std::cell::UnsafeCell;
-use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::ops::Deref;
 use std::sync::MutexGuard;
 
-use crate::lock::StaticMutex;
+use crate::lock::Mutex;
 use crate::reason::WaitReason;
+use crate::sched::wait_list::{Claimed, Enlist, WaitList, wait};
 use crate::sched::{self, Id};
-use crate::waker::{Outcome, Waker};
+use crate::waker::Outcome;
 
 /// A lock that its owner may take again. Who waits for it parks.
 ///
@@ -17,7 +17,7 @@ use crate::waker::{Outcome, Waker};
 /// or by one who means to write much.
 #[derive(Debug)]
 pub(super) struct ReentrantLock<T> {
-    state: StaticMutex<State>,
+    state: Mutex<State>,
     value: T,
 }
 
@@ -27,7 +27,7 @@ struct State {
     owner: Option<Id>,
     /// How often the owner has it.
     depth: usize,
-    waiters: VecDeque<Waker>,
+    waiters: WaitList<()>,
 }
 
 // SAFETY: the value is reached by the owner only, one greenlet or thread at a time.
@@ -36,10 +36,10 @@ unsafe impl<T: Send> Sync for ReentrantLock<T> {}
 impl<T> ReentrantLock<T> {
     pub(super) const fn new(value: T) -> Self {
         Self {
-            state: StaticMutex::new(State {
+            state: Mutex::new(State {
                 owner: None,
                 depth: 0,
-                waiters: VecDeque::new(),
+                waiters: WaitList::new(),
             }),
             value,
         }
@@ -48,9 +48,14 @@ impl<T> ReentrantLock<T> {
     pub(super) fn lock(&self) -> Held<'_, T> {
         let cell = sched::current_cell();
         while !self.try_take(cell.id()) {
-            let outcome = sched::park(WaitReason::Stream, None, |waker| self.queue(waker));
+            let (outcome, ()) = wait(
+                (&self.state, |state| &mut state.waiters),
+                (),
+                (WaitReason::Stream.into(), None),
+                |state, ()| Enlist::last_if(state.owner.is_some()),
+                |_| (),
+            );
             if outcome == Outcome::Cancelled {
-                self.withdraw();
                 sched::unwind_cancelled();
             }
         }
@@ -70,47 +75,17 @@ impl<T> ReentrantLock<T> {
         true
     }
 
-    /// The commit of a park.
-    fn queue(&self, waker: Waker) {
-        let mut state = self.state.lock();
-        if state.owner.is_some() {
-            return state.waiters.push_back(waker);
-        }
-        drop(state);
-        waker.wake();
-    }
-
-    /// Of a wait that was cancelled: its waker goes, or the wake that it has got goes to another.
-    fn withdraw(&self) {
-        let Some((cell, generation)) = sched::last_park() else {
-            return;
-        };
-        let mut state = self.state.lock();
-        let own = |waker: &Waker| waker.is_for(cell, generation);
-        let waker = match state.waiters.iter().position(own) {
-            Some(place) => state.waiters.remove(place),
-            None if state.owner.is_none() => state.waiters.pop_front(),
-            None => None,
-        };
-        drop(state);
-        if let Some(waker) = waker {
-            // One that is our own is late, and does nothing.
-            waker.wake();
-        }
-    }
-
     fn release(&self) {
+        let mut claimed = Claimed::new();
         let mut state = self.state.lock();
         state.depth -= 1;
         if state.depth > 0 {
             return;
         }
         state.owner = None;
-        let next = state.waiters.pop_front();
+        let _ = state.waiters.claim_first(&mut claimed);
         drop(state);
-        if let Some(next) = next {
-            next.wake();
-        }
+        claimed.schedule();
     }
 }
 

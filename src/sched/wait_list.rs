@@ -1,4 +1,5 @@
-//! Those who wait for something, in order: the one queue behind every lock and channel.
+//! Those who wait for something, in order: the one queue behind locks, channels and what else is given
+//! to one after the other.
 //!
 //! A [`WaitList`] lies under a short lock, together with what its waiters wait for. [`wait`] looks
 //! at that once more under the lock, when the greenlet is off the CPU, and then puts it into the
@@ -17,13 +18,13 @@ use std::fmt;
 use std::mem;
 use std::ptr::NonNull;
 
+use super::park::park_with;
 use crate::lock::Mutex;
 use crate::reason::Wait;
-use crate::sched;
 use crate::waker::{Claim, Outcome, Waker};
 
 /// Waiters that have a `T` each: what they ask for and, once claimed, what they were given.
-pub(super) struct WaitList<T> {
+pub(crate) struct WaitList<T> {
     /// The links between waiters belong to who has the list, and so to who holds its lock.
     first: Link<T>,
     last: Link<T>,
@@ -56,7 +57,7 @@ enum Stage {
 
 /// Where a waiter goes in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Enlist {
+pub(crate) enum Enlist {
     First,
     Last,
     /// Nowhere: it need not wait any more.
@@ -64,25 +65,25 @@ pub(super) enum Enlist {
 }
 
 impl Enlist {
-    pub(super) fn last_if(must_wait: bool) -> Self {
+    pub(crate) fn last_if(must_wait: bool) -> Self {
         if must_wait { Self::Last } else { Self::No }
     }
 }
 
 impl<T> WaitList<T> {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             first: None,
             last: None,
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.first.is_none()
     }
 
     /// What the first one waits for.
-    pub(super) fn first(&self) -> Option<&T> {
+    pub(crate) fn first(&self) -> Option<&T> {
         // SAFETY: listed, so it is alive and the list's own.
         self.first
             .map(|waiter| unsafe { &*waiter.as_ref().value.get() })
@@ -90,7 +91,7 @@ impl<T> WaitList<T> {
 
     /// Takes the first one off the list and ends its wait, unless that is over already. Adds it to
     /// `claimed`, and answers with its value, where it finds what it is given.
-    pub(super) fn try_claim_first<'a>(&mut self, claimed: &'a mut Claimed<T>) -> Option<&'a mut T> {
+    pub(crate) fn try_claim_first<'a>(&mut self, claimed: &'a mut Claimed<T>) -> Option<&'a mut T> {
         let waiter = self.first?;
         // SAFETY: it is listed.
         let claim = unsafe { self.unlink(waiter) }.claim()?;
@@ -99,7 +100,7 @@ impl<T> WaitList<T> {
     }
 
     /// The same for the first one whose wait is not over. `None`: there is none.
-    pub(super) fn claim_first<'a>(&mut self, claimed: &'a mut Claimed<T>) -> Option<&'a mut T> {
+    pub(crate) fn claim_first<'a>(&mut self, claimed: &'a mut Claimed<T>) -> Option<&'a mut T> {
         while let Some(waiter) = self.first {
             // SAFETY: it is listed.
             if let Some(claim) = unsafe { self.unlink(waiter) }.claim() {
@@ -111,7 +112,7 @@ impl<T> WaitList<T> {
     }
 
     /// Ends the wait of all.
-    pub(super) fn claim_all(&mut self, claimed: &mut Claimed<T>) {
+    pub(crate) fn claim_all(&mut self, claimed: &mut Claimed<T>) {
         while self.claim_first(claimed).is_some() {}
     }
 
@@ -188,6 +189,12 @@ impl<T> WaitList<T> {
     }
 }
 
+impl<T> Default for WaitList<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> fmt::Debug for WaitList<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WaitList")
@@ -199,13 +206,13 @@ impl<T> fmt::Debug for WaitList<T> {
 /// Waiters whose wait is over and who go on, in order, when this is dropped: after the lock of their
 /// list.
 #[must_use = "they go on when this is dropped"]
-pub(super) struct Claimed<T> {
+pub(crate) struct Claimed<T> {
     first: Link<T>,
     last: Link<T>,
 }
 
 impl<T> Claimed<T> {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             first: None,
             last: None,
@@ -213,7 +220,7 @@ impl<T> Claimed<T> {
     }
 
     /// Lets all of them go on.
-    pub(super) fn schedule(self) {
+    pub(crate) fn schedule(self) {
         drop(self);
     }
 
@@ -252,7 +259,7 @@ impl<T> Drop for Claimed<T> {
 }
 
 /// A list, and the lock that it lies under.
-pub(super) type Place<'a, S, T> = (&'a Mutex<S>, fn(&mut S) -> &mut WaitList<T>);
+pub(crate) type Place<'a, S, T> = (&'a Mutex<S>, fn(&mut S) -> &mut WaitList<T>);
 
 /// Waits in the list that `list` finds in what `lock` guards.
 ///
@@ -262,10 +269,31 @@ pub(super) type Place<'a, S, T> = (&'a Mutex<S>, fn(&mut S) -> &mut WaitList<T>)
 /// after it.
 ///
 /// Answers how the wait ended, and the value.
-pub(super) fn wait<S, T, R>(
-    (lock, list): Place<'_, S, T>,
+#[inline]
+pub(crate) fn wait<S, T, R>(
+    place: Place<'_, S, T>,
     value: T,
     (wait, deadline): (Wait, Option<u64>),
+    enlist: impl FnOnce(&mut S, &mut T) -> Enlist,
+    withdraw: impl FnOnce(&mut S) -> R,
+) -> (Outcome, T) {
+    wait_with(place, value, (wait, deadline, false), enlist, withdraw)
+}
+
+/// [`wait`] that is not cancelled and has no deadline: it ends by a claim or by `enlist`.
+pub(crate) fn wait_shielded<S, T>(
+    place: Place<'_, S, T>,
+    value: T,
+    wait: Wait,
+    enlist: impl FnOnce(&mut S, &mut T) -> Enlist,
+) -> T {
+    wait_with(place, value, (wait, None, true), enlist, |_| ()).1
+}
+
+fn wait_with<S, T, R>(
+    (lock, list): Place<'_, S, T>,
+    value: T,
+    (wait, deadline, shielded): (Wait, Option<u64>, bool),
     enlist: impl FnOnce(&mut S, &mut T) -> Enlist,
     withdraw: impl FnOnce(&mut S) -> R,
 ) -> (Outcome, T) {
@@ -278,7 +306,7 @@ pub(super) fn wait<S, T, R>(
         value: UnsafeCell::new(value),
     };
     let pointer = NonNull::from(&waiter);
-    let outcome = sched::park(wait, deadline, |waker| {
+    let outcome = park_with(wait, deadline, shielded, |waker| {
         let mut state = lock.lock();
         // SAFETY: alive, for its owner is parked, and unlisted, so it is its owner's.
         match enlist(&mut state, unsafe { &mut *pointer.as_ref().value.get() }) {
