@@ -7,7 +7,8 @@
 //! newcomers may do.
 //!
 //! So that a greenlet that never has to wait lets others run on its hub, every 1024th operation on a channel, or
-//! look at a lock that is taken or a value that is not there, yields.
+//! look at a lock that is taken or a value that is not there, yields. Locking a lock that is free is not counted: a
+//! loop that does nothing else keeps its hub, as any computation does.
 //!
 //! *When a runtime is dropped* a greenlet that waits here unwinds. What it waited for has not
 //! happened: it has no lock, took no message and no notification, and the others lose nothing.
