@@ -325,8 +325,9 @@ impl RuntimeBuilder {
     /// Then, while it runs, the signal cancels its greenlet, as a drop of the runtime would: the present
     /// wait, or the next one, unwinds with [`Cancelled`]. Destructors run, and when the greenlet has
     /// ended, [`try_run`](Runtime::try_run) answers [`RunError::Interrupted`], and `run` unwinds
-    /// without a message. A greenlet that computes is not interrupted before it waits; a second
-    /// signal ends the process at once, as it does without all this.
+    /// without a message: a `main` that lets that pass ends with exit code 101, and not by the signal.
+    /// A greenlet that computes, or waits in [`blocking`](crate::blocking), is not interrupted before
+    /// it waits elsewhere; a second signal ends the process at once, as it does without all this.
     ///
     /// It holds where nothing was done about the signal when `run` began: a handler of the program's is
     /// left alone, and a signal that is ignored stays so. And it does not hold while somebody waits for

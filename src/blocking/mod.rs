@@ -37,6 +37,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// greenlet's, and are the same for later jobs that it runs; waiting in `f` blocks it as a plain
 /// thread. Jobs that wait for other jobs need as many threads as there are of them.
 ///
+/// [`fs`](crate::fs), [`process`](crate::process) and lookups of names use the same pool: where jobs
+/// take all of its threads for long, so that others queue, opening a file waits in that queue, too.
+///
 /// # Cancellation
 ///
 /// A greenlet that is cancelled before a thread was found for `f`, while it waits for a place in the

@@ -32,19 +32,22 @@ const MORE_TO_COME: libc::c_int =
 /// Waiting without losing an edge: count the edges with [`edges`](Self::edges), try the call,
 /// and when it would block, [`arm`](Self::arm) with that count. An edge that came in between
 /// has raised the count, and then the waker is woken at once.
+///
+/// What a wait to read touches comes first, on two cache lines.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Registration {
-    /// Weak: a descriptor may outlive its runtime by far, and must not keep the reactor's open.
-    reactor: Weak<Reactor>,
-    /// Where the reactor keeps its reference.
-    index: usize,
     read: Direction,
-    write: Direction,
     /// An event of `MORE_TO_COME` was seen. Written by the one who polls, never taken back.
     /// Relaxed suffices: it is written before the edge is counted.
     more_to_come: AtomicBool,
     /// The reactor has ended. Written once, by [`die`](Self::die), before it wakes everybody.
     dead: AtomicBool,
+    write: Direction,
+    /// Weak: a descriptor may outlive its runtime by far, and must not keep the reactor's open.
+    reactor: Weak<Reactor>,
+    /// Where the reactor keeps its reference.
+    index: usize,
 }
 
 /// One direction of a descriptor.

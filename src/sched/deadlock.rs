@@ -31,6 +31,10 @@ const ROLL_CALL: u32 = 1000;
 /// Every greenlet of the process waits, and so does every thread that could wake one. Where anything
 /// else might still happen there is no deadlock: a timer, a descriptor that a greenlet waits for, a
 /// handler of a signal, or a thread that does something else than wait in this crate, as to sleep.
+///
+/// [`run`](crate::run) panics with it, and [`try_run`](crate::try_run) answers with it. Where neither
+/// is under way, as when plain threads wait for greenlets of the default runtime, it is written to
+/// standard error, and the waits go on.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Deadlock {

@@ -82,11 +82,11 @@ pub(crate) struct GreenletCell {
     slot_class: u8,
     /// How its floating-point arithmetic is set, from its start on. For who may use `run`.
     pub(super) float_control: UnsafeCell<FloatControl>,
-    /// For who has the right to run it (the holder of the [`Runnable`]), and the greenlet itself
-    /// while it runs. Beside `pinned`, so that a switch touches few cache lines.
-    pub(super) run: UnsafeCell<Run>,
     /// Valid while the greenlet is alive: a runtime ends after its last greenlet.
     shared: *const Shared,
+    /// For who has the right to run it (the holder of the [`Runnable`]), and the greenlet itself
+    /// while it runs. Beside `pinned` and `shared`, so that a wake and a switch touch few cache lines.
+    pub(super) run: UnsafeCell<Run>,
     pub(super) body: &'static BodyTable,
     pub(super) join: JoinSlot,
     /// Used by the hub that started it only; see `Registry`.

@@ -106,6 +106,11 @@ pub(crate) fn hub_id() -> Option<usize> {
     current::get().hub().map(hub::Hub::index)
 }
 
+/// Whether the caller's runtime is being dropped.
+pub(crate) fn is_ending() -> bool {
+    runtime().is_some_and(|shared| shared.is_ending())
+}
+
 /// Every wait of the greenlet that is not shielded answers `Cancelled` from now on, the present one
 /// too; if it has not started, it ends unrun.
 ///

@@ -30,7 +30,7 @@ use crate::spawn;
 /// use greenlet::signal::{self, Signal};
 ///
 /// greenlet::run(|| {
-///     let (sender, receiver) = std::sync::mpsc::channel();
+///     let (sender, receiver) = greenlet::sync::mpsc::channel();
 ///     let handler = signal::on(Signal::USER_1, move || sender.send("it came").unwrap());
 ///     # assert_eq!(unsafe { libc::kill(libc::getpid(), Signal::USER_1.as_raw()) }, 0);
 ///     # while receiver.try_recv().is_err() { greenlet::yield_now() }
