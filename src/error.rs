@@ -46,7 +46,7 @@ pub enum BuildError {
     Hubs(String),
     /// The stack size is smaller than 16 KiB or larger than the address space.
     StackSize(usize),
-    /// A variable of the environment that is no number.
+    /// A variable of the environment that is no positive number.
     Environment {
         /// The variable.
         name: &'static str,
@@ -71,7 +71,7 @@ impl fmt::Display for BuildError {
                 )
             }
             Self::Environment { name, value } => {
-                write!(f, "{name} must be a number, not {value:?}")
+                write!(f, "{name} must be a positive number, not {value:?}")
             }
             Self::ThreadLocals(error) => error.fmt(f),
             Self::Io(error) => write!(f, "the operating system refused: {error}"),

@@ -151,3 +151,15 @@ fn the_losers_are_closed_and_so_is_all_when_the_runtime_is_dropped() {
         },
     );
 }
+
+#[test]
+fn a_deadline_that_has_passed_connects_to_nobody() {
+    everywhere(|| {
+        let (listener, open) = listener("127.0.0.1:0");
+        let past = Instant::now();
+        let error = TcpStream::connect_happy_eyeballs(&[open], Some(past)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        listener.set_nonblocking(true).unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    });
+}

@@ -4,6 +4,7 @@ mod support;
 
 use std::cell::UnsafeCell;
 use std::collections::HashSet;
+use std::ffi::CStr;
 use std::io::Read;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -15,10 +16,10 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use greenlet::{Builder, on_thread_stack};
+use greenlet::{Builder, JoinHandle, on_thread_stack};
 use libc::{c_int, c_void};
 use support::recursion::use_stack;
-use support::{Barrier, Flag, at_once, go_to_hub, on_hubs, watched, with_and_without_moves};
+use support::{Barrier, Flag, Wait, at_once, go_to_hub, on_hubs, watched, with_and_without_moves};
 
 /// What the C library believes the stack of the caller to be.
 fn stack_bounds() -> Range<usize> {
@@ -158,6 +159,67 @@ fn every_greenlet_has_a_pthread_self_of_its_own() {
         });
         assert_eq!(seen.lock().unwrap().len(), 10);
     });
+}
+
+/// What the C library calls the caller.
+fn name() -> String {
+    let mut name = [0u8; 16];
+    // SAFETY: there is room for 16 bytes.
+    let result = unsafe {
+        libc::pthread_getname_np(libc::pthread_self(), name.as_mut_ptr().cast(), name.len())
+    };
+    assert_eq!(result, 0);
+    let name = CStr::from_bytes_until_nul(&name).unwrap();
+    name.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_name_is_the_greenlets() {
+    fn named(wait: Wait, name: &str, f: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+        let named = Builder::new().name(name.into());
+        named
+            .spawn(move || {
+                wait.now();
+                f();
+            })
+            .unwrap()
+    }
+    with_and_without_moves(|wait| {
+        let greenlets = [
+            named(wait, "short", || assert_eq!(self::name(), "short")),
+            // Cut as std cuts a thread's.
+            named(wait, "of more than fifteen bytes", || {
+                assert_eq!(self::name(), "of more than fi");
+            }),
+            named(wait, "renamed", move || {
+                // SAFETY: strings.
+                let set = |name: &CStr| unsafe {
+                    libc::pthread_setname_np(libc::pthread_self(), name.as_ptr())
+                };
+                assert_eq!(set(c"of sixteen bytes"), libc::ERANGE);
+                assert_eq!(set(c"otherwise"), 0);
+                wait.now();
+                assert_eq!(self::name(), "otherwise");
+                // SAFETY: there is room for 15 bytes, which is too little.
+                let result = unsafe {
+                    let this = libc::pthread_self();
+                    libc::pthread_getname_np(this, [0; 15].as_mut_ptr(), 15)
+                };
+                assert_eq!(result, libc::ERANGE);
+            }),
+        ];
+        greenlets.into_iter().for_each(|it| it.join().unwrap());
+        // The worker has kept its own, which is that of a greenlet without one.
+        greenlet::spawn(move || assert_eq!(self::name(), worker_name()))
+            .join()
+            .unwrap();
+    });
+}
+
+/// What the kernel calls the worker.
+fn worker_name() -> String {
+    let name = std::fs::read_to_string("/proc/thread-self/comm").unwrap();
+    name.trim_end().to_owned()
 }
 
 #[test]

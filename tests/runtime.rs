@@ -103,7 +103,7 @@ fn bytes_that_are_no_text_in_greenlet_hubs_are_an_error() {
 #[test]
 fn bytes_that_are_no_text_in_greenlet_stack_size_are_an_error() {
     let test = "bytes_that_are_no_text_in_greenlet_stack_size_are_an_error";
-    let shown = "GREENLET_STACK_SIZE must be a number, not \"4\u{fffd}\"";
+    let shown = "GREENLET_STACK_SIZE must be a positive number, not \"4\u{fffd}\"";
     bytes(test, "GREENLET_STACK_SIZE", shown);
 }
 
@@ -143,7 +143,7 @@ fn nonsense_in_greenlet_stack_size_is_an_error() {
     nonsense(
         test,
         ("GREENLET_STACK_SIZE", "big"),
-        "GREENLET_STACK_SIZE must be a number",
+        "GREENLET_STACK_SIZE must be a positive number",
     );
 }
 

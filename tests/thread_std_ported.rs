@@ -1,12 +1,12 @@
 //! What std's tests of `std::thread` claim (`library/std/src/thread/tests.rs`), under the same names,
 //! of our `thread`: on plain threads and in greenlets.
 //!
-//! Left out: what the operating system calls a thread, which a greenlet is not; and what only miri
-//! can see.
+//! Left out: what only miri can see.
 
 mod support;
 
 use std::any::Any;
+use std::ffi::CStr;
 use std::panic::{panic_any, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -22,6 +22,27 @@ fn test_unnamed_thread() {
     everywhere(|| {
         let name = thread::spawn(|| thread::current().name().map(String::from));
         assert_eq!(name.join().unwrap(), None);
+    });
+}
+
+#[test]
+fn test_named_thread_truncation() {
+    everywhere(|| {
+        let long = ["test_named_thread_truncation"; 20].join(" ");
+        let expected = long.clone();
+        let named = Builder::new().name(long).spawn(move || {
+            assert_eq!(thread::current().name(), Some(&*expected));
+            let mut name = vec![0u8; expected.len() + 1];
+            // SAFETY: there is room for as many bytes as it says.
+            let result = unsafe {
+                let this = libc::pthread_self();
+                libc::pthread_getname_np(this, name.as_mut_ptr().cast(), name.len())
+            };
+            assert_eq!(result, 0);
+            let name = CStr::from_bytes_until_nul(&name).unwrap().to_bytes();
+            assert!(!name.is_empty() && expected.as_bytes().starts_with(name));
+        });
+        named.unwrap().join().unwrap();
     });
 }
 

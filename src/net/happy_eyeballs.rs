@@ -39,6 +39,9 @@ pub(super) fn connect(addrs: &[SocketAddr], deadline: Option<Instant>) -> io::Re
     let mut attempts: Vec<Attempt> = Vec::new();
     let mut next_begin = Instant::now();
     let mut last_error = None;
+    if deadline.is_some_and(|deadline| deadline <= Instant::now()) && !addrs.is_empty() {
+        return Err(io::Error::from(io::ErrorKind::TimedOut));
+    }
     loop {
         // Begin the next attempt, if it is time or none goes on.
         if attempts.is_empty() || next_begin <= Instant::now() {

@@ -15,7 +15,7 @@ use super::cell::Id;
 pub struct BlockedHub {
     /// The number of the hub.
     pub hub: usize,
-    /// The greenlet; none if it went on just now, or where the kernel has no `membarrier`.
+    /// The greenlet; none where the kernel has no `membarrier`.
     pub greenlet: Option<BlockingGreenlet>,
     /// How long it has run already.
     pub since: Duration,

@@ -25,10 +25,15 @@ thread_local! {
     static CURRENT: Cell<Current> = const { Cell::new(Current::NOBODY) };
     /// The cell of a plain thread, made when it first needs one.
     static THREAD: OnceCell<CellRef> = const { OnceCell::new() };
+    /// What the greenlet told the C library to call it.
+    static OS_NAME: Cell<Option<OsName>> = const { Cell::new(None) };
     /// In a forked child, on the greenlet that forked: the thread pointer of the worker that ran
     /// it, which is that of the only thread. 0 elsewhere.
     static FORKED_WORKER: Cell<usize> = const { Cell::new(0) };
 }
+
+/// A thread's name as the kernel takes it: 15 bytes at the most, and a 0.
+pub(crate) type OsName = [u8; 16];
 
 /// Set in a child that was forked on a greenlet: it has no hubs.
 static FORKED: AtomicBool = AtomicBool::new(false);
@@ -81,6 +86,15 @@ pub(crate) fn get() -> Current {
 
 pub(super) fn set(current: Current) {
     CURRENT.with(|place| place.set(current));
+}
+
+/// The name that the running greenlet gave itself with [`set_os_name`].
+pub(crate) fn os_name() -> Option<OsName> {
+    OS_NAME.with(Cell::get)
+}
+
+pub(crate) fn set_os_name(name: OsName) {
+    OS_NAME.with(|place| place.set(Some(name)));
 }
 
 /// Where `get` reads, under the present thread pointer.

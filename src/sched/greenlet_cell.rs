@@ -167,6 +167,10 @@ impl GreenletCell {
         self.cell.header()
     }
 
+    pub(super) fn name(&self) -> Option<&str> {
+        self.cell.name()
+    }
+
     #[inline]
     pub(super) fn shared(&self) -> *const Shared {
         self.shared

@@ -67,7 +67,7 @@ pub use shared::Stats;
 pub use usage::StackUsage;
 
 pub(crate) use cell::CellRef;
-pub(crate) use current::{cell as current_cell, was_forked};
+pub(crate) use current::{OsName, cell as current_cell, os_name, set_os_name, was_forked};
 pub(crate) use greenlet_cell::SpawnOptions;
 pub(crate) use interrupt::Interruptible;
 pub(crate) use mains::Main;
@@ -99,6 +99,11 @@ pub(crate) fn is_pinned() -> bool {
 #[inline]
 pub(crate) fn runtime<'a>() -> Option<&'a Arc<Shared>> {
     current::get().hub().map(hub::Hub::shared)
+}
+
+/// The name of the calling greenlet. Valid while it runs.
+pub(crate) fn name<'a>() -> Option<&'a str> {
+    current::get().greenlet()?.name()
 }
 
 /// The number of the hub that the caller runs on.

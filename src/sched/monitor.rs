@@ -282,6 +282,8 @@ pub(super) struct HubWatch {
     computed: Option<Duration>,
     /// This stop was told to the user.
     is_reported: bool,
+    /// In which place of the kernel it was seen waiting, and since when.
+    waits: Option<(Activity, u64)>,
 }
 
 /// A report that is still without its stack's names, and who is told.
@@ -426,8 +428,15 @@ impl HubWatch {
         // A hub that is in its own code is not blocked by a greenlet.
         if !self.is_reported
             && !remote.running.load(Relaxed).is_null()
-            && let Some((activity, sample)) = self.activity(task, options.blocked_after)
+            && let Some((activity, sample)) = self.activity(task, options.blocked_after, now)
         {
+            let greenlet = inspect(remote, BlockingGreenlet::of);
+            // It has gone on just now, so what was seen may be another one's, or the hub's.
+            if seen != (counters.switches.get(), counters.sleeps.get())
+                || remote.running.load(Relaxed).is_null()
+            {
+                return pause.min(again);
+            }
             self.is_reported = true;
             runtime.blocked.fetch_add(1, Relaxed);
             *runtime.reports.count() += 1;
@@ -436,7 +445,7 @@ impl HubWatch {
                 listener: options.on_blocked.clone(),
                 blocked: BlockedHub {
                     hub: index,
-                    greenlet: inspect(remote, BlockingGreenlet::of),
+                    greenlet,
                     since: stopped,
                     activity,
                     stack: Vec::new(),
@@ -447,9 +456,15 @@ impl HubWatch {
         pause.min(again)
     }
 
-    /// What keeps the hub, and where. `None` if it was mostly waiting for a processor, and has not
-    /// computed for half of `least` yet; or if nothing is known.
-    fn activity(&self, task: TaskId, least: Duration) -> Option<(BlockedActivity, Option<Sample>)> {
+    /// What keeps the hub, and where. `None` if it was mostly waiting for a processor: it has not
+    /// computed for half of `least` yet, or was not seen in the same place of the kernel for as long; or
+    /// if nothing is known.
+    fn activity(
+        &mut self,
+        task: TaskId,
+        least: Duration,
+        now: u64,
+    ) -> Option<(BlockedActivity, Option<Sample>)> {
         // Without a descriptor the kernel cannot be asked, but the clock can.
         let activity = task::activity(task).unwrap_or(Activity::Running);
         match activity {
@@ -458,10 +473,19 @@ impl HubWatch {
                 stack_pointer,
                 program_counter,
             } => {
-                let sample = Sample::of_waiting(stack_pointer, program_counter);
-                Some((BlockedActivity::Waiting { syscall }, Some(sample)))
+                let since = match self.waits {
+                    Some((before, since)) if before == activity => since,
+                    _ => now,
+                };
+                self.waits = Some((activity, since));
+                let waited = Duration::from_nanos(now.saturating_sub(since));
+                (waited >= least / 2).then(|| {
+                    let sample = Sample::of_waiting(stack_pointer, program_counter);
+                    (BlockedActivity::Waiting { syscall }, Some(sample))
+                })
             }
             Activity::Running => {
+                self.waits = None;
                 let computed = task::cpu_time(task).ok()?.saturating_sub(self.computed?);
                 (computed >= least / 2)
                     .then(|| (BlockedActivity::Computing, Sample::of_computing(task)))

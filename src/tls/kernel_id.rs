@@ -4,6 +4,12 @@ use super::{hooks, place, support};
 use crate::arch;
 use crate::sys::thread;
 
+/// Whether `handle` (a `pthread_t`) is that of the greenlet that is running. Never where greenlets
+/// have no blocks.
+pub(crate) fn is_running_greenlet(handle: usize) -> bool {
+    hooks::worker_thread_pointer() != 0 && handle == thread::handle()
+}
+
 /// While it exists, the `tid` in the running greenlet's `struct pthread` is its worker's.
 ///
 /// Locks would take the greenlet for its worker meanwhile: for one call that takes none.
@@ -17,7 +23,7 @@ pub(crate) struct KernelId {
 impl KernelId {
     /// For the greenlet that is running, if `handle` (a `pthread_t`) is its own.
     pub(crate) fn lend_to(handle: usize) -> Option<Self> {
-        if hooks::worker_thread_pointer() == 0 || handle != thread::handle() {
+        if !is_running_greenlet(handle) {
             return None;
         }
         let layout = &support::installed().layout;

@@ -45,7 +45,7 @@ mod tests;
 pub(crate) use block::Block;
 pub(crate) use boundary::{enter, leave};
 pub(crate) use hooks::Hooks;
-pub(crate) use kernel_id::KernelId;
+pub(crate) use kernel_id::{KernelId, is_running_greenlet};
 pub(crate) use register::set_thread_pointer;
 pub(crate) use support::{Support, support};
 pub(crate) use visit::{Visit, announce_allocator};
