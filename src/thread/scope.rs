@@ -37,8 +37,8 @@ use crate::waker::{Outcome, Waker};
 /// [`on_thread_stack`](crate::on_thread_stack), before it calls `f`.
 ///
 /// When the calling greenlet is cancelled, so are the greenlets of the scope; this waits for
-/// their end and then unwinds with [`Cancelled`](crate::Cancelled), as it does when one of them was
-/// cancelled before the caller, and nobody has joined it.
+/// their end and then unwinds with [`Cancelled`](crate::Cancelled), as it does when its runtime has
+/// cancelled one of them first.
 ///
 /// ```
 /// greenlet::run(|| {
@@ -83,13 +83,9 @@ where
     match result {
         Err(payload) => resume_unwind(payload),
         Ok(_) if outcome == Outcome::Cancelled => sched::unwind_cancelled(),
-        // Those that were not run because the runtime is being dropped count as failed.
-        Ok(_) if scope.family.untold(End::Failed) && !sched::is_ending() => {
-            panic!("a scoped thread panicked")
-        }
-        Ok(_) if scope.family.untold(End::Failed) => sched::unwind_cancelled(),
-        // Its runtime is being dropped, and the caller has not been cancelled yet.
-        Ok(_) if scope.family.untold(End::Cancelled) => sched::unwind_cancelled(),
+        // The greenlets may be cancelled before their scope is; it must not go on as if they had ended.
+        Ok(_) if scope.family.has_failed() && sched::is_ending() => sched::unwind_cancelled(),
+        Ok(_) if scope.family.has_failed() => panic!("a scoped thread panicked"),
         Ok(value) => value,
     }
 }
@@ -186,7 +182,7 @@ impl Builder {
         match handle {
             Ok(handle) => Ok(scope.handle(number, handle, packet)),
             Err(error) => {
-                scope.family.tell(End::Failed);
+                scope.family.forgive();
                 Err(error)
             }
         }
@@ -219,16 +215,13 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// As [`JoinHandle::join`].
     pub fn join(self) -> Result<T> {
         let end = self.handle.join();
-        match self.packet.take() {
-            Some(result) => {
-                self.family.tell(End::of(&result));
-                result
-            }
-            None => {
-                self.family.tell(End::Failed);
-                Err(end.expect_err("it has not run"))
-            }
-        }
+        let failure = match self.packet.take() {
+            Some(Ok(value)) => return Ok(value),
+            Some(Err(payload)) => payload,
+            None => end.expect_err("it has not run"),
+        };
+        self.family.forgive();
+        Err(failure)
     }
 
     /// Whether the greenlet has ended: then [`join`](Self::join) does not wait.
@@ -267,27 +260,8 @@ impl<F: FnOnce() -> T, T> Member<F, T> {
     fn run(mut self) {
         let f = self.f.take().expect("it runs once");
         let result = catch_unwind(AssertUnwindSafe(f));
-        self.membership.end = End::of(&result);
+        self.membership.has_failed = result.is_err();
         *self.packet.0.lock() = Some(result);
-    }
-}
-
-/// How a greenlet of a scope has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Returned,
-    Cancelled,
-    /// By a panic, or unrun.
-    Failed,
-}
-
-impl End {
-    fn of<T>(result: &Result<T>) -> Self {
-        match result {
-            Ok(_) => Self::Returned,
-            Err(payload) if payload.is::<Cancelled>() => Self::Cancelled,
-            Err(_) => Self::Failed,
-        }
     }
 }
 
@@ -319,8 +293,9 @@ struct FamilyState {
     /// By the order in which they were spawned. `None`: one that is being spawned.
     members: BTreeMap<u64, Option<CellRef>>,
     spawned: u64,
-    /// How many have ended so, in the order of [`End`], and nobody was told by a handle.
-    untold: [usize; 3],
+    /// Greenlets that have not run to their end, as they panicked, were cancelled or could not be run,
+    /// and whose handle was not told.
+    failed: usize,
     is_cancelled: bool,
     /// Of the scope's owner, when it waits.
     waker: Option<Waker>,
@@ -335,7 +310,7 @@ impl Family {
         Membership {
             family: self.clone(),
             number,
-            end: End::Failed,
+            has_failed: true,
         }
     }
 
@@ -354,14 +329,13 @@ impl Family {
         }
     }
 
-    /// Who asked knows how one has ended.
-    fn tell(&self, end: End) {
-        self.0.lock().untold[end as usize] -= 1;
+    /// One failure is known to who asked.
+    fn forgive(&self) {
+        self.0.lock().failed -= 1;
     }
 
-    /// Whether one has ended so, and nobody knows.
-    fn untold(&self, end: End) -> bool {
-        self.0.lock().untold[end as usize] > 0
+    fn has_failed(&self) -> bool {
+        self.0.lock().failed > 0
     }
 
     /// Cancels all greenlets of the scope, and those that are still to come.
@@ -413,15 +387,15 @@ impl Family {
 struct Membership {
     family: Arc<Family>,
     number: u64,
-    /// `Failed` as long as it has not run to its end.
-    end: End,
+    /// As long as it has not run to its end, too.
+    has_failed: bool,
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
         let mut state = self.family.0.lock();
         let cell = state.members.remove(&self.number);
-        state.untold[self.end as usize] += 1;
+        state.failed += usize::from(self.has_failed);
         let is_last = state.members.is_empty();
         let waker = state.waker.take_if(|_| is_last);
         drop(state);
