@@ -50,6 +50,13 @@ struct Poller {
     events: Box<[libc::epoll_event]>,
 }
 
+impl Default for Poller {
+    fn default() -> Self {
+        let events = vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS].into();
+        Self { events }
+    }
+}
+
 impl std::fmt::Debug for Poller {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Poller")
@@ -71,11 +78,10 @@ impl Reactor {
     pub(crate) fn new() -> io::Result<Self> {
         let (epoll, notify) = (Epoll::new()?, EventFd::new()?);
         epoll.add(notify.as_fd(), libc::EPOLLIN, NOTIFY)?;
-        let events = vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS].into();
         Ok(Self {
             epoll,
             notify,
-            poller: Mutex::new(Poller { events }),
+            poller: Mutex::default(),
             registrations: Mutex::default(),
             registered: AtomicUsize::new(0),
         })

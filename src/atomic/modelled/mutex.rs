@@ -12,7 +12,8 @@ use loom::sync::atomic::AtomicBool;
 
 /// One mutex is either locked or tried, never both.
 ///
-/// What is loom's is made when it is first used: loom makes nothing in a `const fn`.
+/// What is loom's is made when it is first used, for loom makes nothing in a `const fn`; or by
+/// [`default`](Self::default), as loom must see what is tried made before it is shared.
 pub(crate) struct Mutex<T> {
     /// Used by whoever holds `lock`.
     value: UnsafeCell<T>,
@@ -65,7 +66,11 @@ impl<T> Mutex<T> {
 
 impl<T: Default> Default for Mutex<T> {
     fn default() -> Self {
-        Self::new(T::default())
+        Self {
+            value: UnsafeCell::default(),
+            lock: OnceLock::from(sync::Mutex::new(())),
+            is_held: OnceLock::from(AtomicBool::new(false)),
+        }
     }
 }
 
