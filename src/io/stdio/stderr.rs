@@ -75,7 +75,7 @@ impl Write for &Stderr {
 
 impl Write for StderrLock<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        raw::STDERR.write(buf)
+        raw::STDERR.sink().write(buf)
     }
 
     fn flush(&mut self) -> io::Result<()> {
