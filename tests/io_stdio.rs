@@ -626,6 +626,129 @@ fn standard_output_may_be_a_file() {
     fs::remove_file(path).unwrap();
 }
 
+/// Both ends of what keeps writes apart, as packets.
+fn packets() -> [(File, OwnedFd); 2] {
+    let mut pipe = [0; 2];
+    let mut socket = [0; 2];
+    // SAFETY: room for two descriptors each, which are then owned by what is returned.
+    unsafe {
+        assert_eq!(
+            libc::pipe2(pipe.as_mut_ptr(), libc::O_DIRECT | libc::O_CLOEXEC),
+            0
+        );
+        let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+        assert_eq!(
+            libc::socketpair(libc::AF_UNIX, kind, 0, socket.as_mut_ptr()),
+            0
+        );
+        [pipe, socket].map(|[near, far]| (File::from_raw_fd(near), OwnedFd::from_raw_fd(far)))
+    }
+}
+
+#[test]
+fn each_line_is_one_write() {
+    const NAME: &str = "each_line_is_one_write";
+    const LINES: usize = 200;
+    if is_child(NAME) {
+        fn write_lines(who: &str) {
+            let mut stdout = io::stdout();
+            for n in 0..LINES {
+                writeln!(stdout, "{who} {n} {n}").unwrap();
+                write!(stdout, "{who} ").unwrap();
+                writeln!(stdout, "{n}").unwrap();
+                stdout.write_all(b"start").unwrap();
+                stdout.write_all(b" and end\n").unwrap();
+            }
+        }
+        let _watchdog = watched();
+        std_io::stdout().write_all(b"BEGIN\n").unwrap();
+        runtime(2).run(|| write_lines("greenlet"));
+        write_lines("thread");
+        leave();
+    }
+    let wanted: Vec<_> = ["greenlet", "thread"]
+        .into_iter()
+        .flat_map(|who| {
+            (0..LINES).flat_map(move |n| {
+                [
+                    format!("{who} {n} {n}\n"),
+                    format!("{who} {n}\n"),
+                    "start and end\n".to_owned(),
+                ]
+            })
+        })
+        .collect();
+    for (mut near, far) in packets() {
+        let mut child = command(NAME).stdout(far).spawn().unwrap();
+        let mut seen = Vec::new();
+        let mut packet = [0; 4096];
+        loop {
+            let count = near.read(&mut packet).unwrap();
+            if count == 0 {
+                break;
+            }
+            seen.push(String::from_utf8(packet[..count].to_vec()).unwrap());
+        }
+        assert!(child.wait().unwrap().success());
+        let begin = seen.iter().position(|packet| packet.ends_with("BEGIN\n"));
+        assert_eq!(seen[begin.unwrap() + 1..], wanted);
+    }
+}
+
+#[test]
+fn lines_of_processes_that_append_to_one_file_stay_whole() {
+    const NAME: &str = "lines_of_processes_that_append_to_one_file_stay_whole";
+    const LINES: usize = 2_000;
+    if is_child(NAME) {
+        let _watchdog = watched();
+        println!();
+        runtime(2).run(|| {
+            let greenlets = [1, 2].map(|number| {
+                greenlet::spawn(move || {
+                    for n in 0..LINES {
+                        writeln!(io::stdout(), "line {number} {n}").unwrap();
+                    }
+                    // More than is written on the hub.
+                    let much = "much\n".repeat(2_000);
+                    io::stdout().write_all(much.as_bytes()).unwrap();
+                })
+            });
+            for greenlet in greenlets {
+                greenlet.join().unwrap();
+            }
+        });
+        leave();
+    }
+    let path = env::temp_dir().join(format!("greenlet-append-{}", std::process::id()));
+    let file = File::options()
+        .create_new(true)
+        .append(true)
+        .open(&path)
+        .unwrap();
+    let children = [0; 3].map(|_| {
+        let stdout = file.try_clone().unwrap();
+        command(NAME).stdout(stdout).spawn().unwrap()
+    });
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    let text = fs::read_to_string(&path).unwrap();
+    let count = |wanted: &str| text.lines().filter(|line| *line == wanted).count();
+    for number in [1, 2] {
+        for n in [0, 1, LINES / 2, LINES - 1] {
+            assert_eq!(count(&format!("line {number} {n}")), 3);
+        }
+    }
+    assert_eq!(count("much"), 3 * 2 * 2_000);
+    assert_eq!(
+        text.lines()
+            .filter(|line| line.starts_with("line "))
+            .count(),
+        3 * 2 * LINES
+    );
+    fs::remove_file(path).unwrap();
+}
+
 #[test]
 fn children_get_our_streams() {
     const NAME: &str = "children_get_our_streams";

@@ -20,6 +20,9 @@ pub fn stderr() -> Stderr {
 
 /// The standard error of the process: [`std::io::Stderr`] for greenlets.
 ///
+/// As std's it keeps nothing, so each piece of what is formatted is a write(2): a line is one where it is
+/// formatted before. What is written to files is written on the hub as in [`Stdout`](super::Stdout).
+///
 /// # Differences
 ///
 /// Its lock is not std's: `eprintln!` may write while it is held.
@@ -75,7 +78,7 @@ impl Write for &Stderr {
 
 impl Write for StderrLock<'_> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        raw::STDERR.write(buf)
+        raw::STDERR.sink().write(buf)
     }
 
     fn flush(&mut self) -> io::Result<()> {
