@@ -12,8 +12,6 @@ use crate::reason::Wait;
 use crate::sys::clock;
 use crate::waker::{Outcome, Waker};
 
-const CANNOT_PARK: &str = "a greenlet cannot park or yield inside `on_thread_stack`";
-
 /// What a greenlet tells its hub when it leaves the CPU.
 #[derive(Debug)]
 pub(super) enum Handoff {
@@ -160,7 +158,9 @@ unsafe fn switch_out(cell: &GreenletCell, handoff: Handoff) -> *mut Run {
     let run = cell.run.get();
     // SAFETY: the greenlet runs, so its `run` is its own; the yielder lies on its stack.
     unsafe {
-        assert!(!(*run).off_stack, "{CANNOT_PARK}");
+        if (*run).off_stack {
+            cannot_park();
+        }
         (*(*run).yielder).suspend(handoff);
     }
     run
@@ -229,7 +229,15 @@ pub(crate) fn can_park() -> bool {
 /// Inside `on_thread_stack`, as a park would.
 #[track_caller]
 pub(crate) fn assert_can_park() {
-    assert!(can_park(), "{CANNOT_PARK}");
+    if !can_park() {
+        cannot_park();
+    }
+}
+
+#[cold]
+#[track_caller]
+fn cannot_park() -> ! {
+    panic!("a greenlet cannot park or yield inside `on_thread_stack`");
 }
 
 /// Whether the running greenlet, which is `cell`, finishes what it has begun though it was
