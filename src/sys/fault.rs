@@ -45,7 +45,10 @@ impl ActionBefore {
 
     /// Whether both call the same function in the same way, or none.
     pub(crate) fn calls_the_same_as(&self, other: &Self) -> bool {
-        self.0.sa_sigaction == other.0.sa_sigaction && self.0.sa_flags == other.0.sa_flags
+        /// Set by the C library, in what it puts back, too.
+        const SA_RESTORER: libc::c_int = 0x0400_0000;
+        let flags = |action: &libc::sigaction| action.sa_flags & !SA_RESTORER;
+        self.0.sa_sigaction == other.0.sa_sigaction && flags(&self.0) == flags(&other.0)
     }
 
     /// Makes it the action of `signal` again.
