@@ -146,6 +146,7 @@ mod error;
 mod interest;
 mod lock;
 mod reason;
+mod record;
 mod waker;
 
 mod reactor;
@@ -176,6 +177,7 @@ pub mod std;
 pub mod sync;
 pub mod thread;
 pub mod time;
+pub mod trace;
 
 mod monkey;
 

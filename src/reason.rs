@@ -79,6 +79,39 @@ impl WaitReason {
         Self::Stream,
     ];
 
+    /// The reason with this number, which is its place in the enum. Numbers are never given anew: they
+    /// are in traces.
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(code)).copied()
+    }
+
+    /// One word for it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Park => "park",
+            Self::Sleep => "sleep",
+            Self::Join => "join",
+            Self::IoRead => "io-read",
+            Self::IoWrite => "io-write",
+            Self::Accept => "accept",
+            Self::Connect => "connect",
+            Self::Blocking => "blocking",
+            Self::FileLock => "file-lock",
+            Self::Scope => "scope",
+            Self::Mutex => "mutex",
+            Self::Read => "rwlock-read",
+            Self::Write => "rwlock-write",
+            Self::Condvar => "condvar",
+            Self::Once => "once",
+            Self::Barrier => "barrier",
+            Self::Send => "channel-send",
+            Self::Receive => "channel-receive",
+            Self::Child => "child",
+            Self::Signal => "signal",
+            Self::Stream => "stream",
+        }
+    }
+
     /// Whether only a greenlet or a thread ends such a wait: neither a clock, nor the kernel, nor a
     /// job on the blocking pool.
     pub(crate) fn is_for_others(self) -> bool {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | 0 | arch | |
 //! | 1 | sys | the layer below |
-//! | 2 | abort, atomic, error, interest, lock, reason, trace, waker | below, and each other without circles |
+//! | 2 | abort, atomic, error, interest, lock, reason, record, waker | below, and each other without circles |
 //! | 3 | reactor, stack, timer, tls, unwind | below |
 //! | 4 | sched | below |
 //! | 5 | blocking, source | below |
@@ -29,7 +29,7 @@ const LAYERS: [(&str, u8); 19] = [
     ("interest", 2),
     ("lock", 2),
     ("reason", 2),
-    ("trace", 2),
+    ("record", 2),
     ("waker", 2),
     ("reactor", 3),
     ("stack", 3),
