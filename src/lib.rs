@@ -144,7 +144,9 @@ mod abort;
 mod atomic;
 mod error;
 mod interest;
+mod json;
 mod lock;
+mod owner;
 mod reason;
 mod record;
 mod waker;
@@ -191,6 +193,7 @@ pub use join_handle::JoinHandle;
 pub use on_worker::OnWorker;
 pub use runtime::{RunError, Runtime, RuntimeBuilder, run, stack_usage, stats, try_run};
 pub use sched::{
-    BlockedActivity, BlockedHub, BlockingGreenlet, Deadlock, Id, StackUsage, Stats, WaitingGreenlet,
+    BlockedActivity, BlockedHub, BlockingGreenlet, Deadlock, Id, LockOwner, StackUsage, Stats,
+    WaitingGreenlet,
 };
 pub use spawn::{spawn, spawn_local, try_spawn};

@@ -19,7 +19,8 @@
 //! | `blocked`, `sampler` | the report of a hub that is stuck, and the stack in it |
 //! | `mains`, `interrupt` | the greenlets that `Runtime::run` waits for, and how Ctrl-C ends them |
 //! | `signals` | handlers of signals that users wait for |
-//! | `deadlock`, `roll_call` | finding greenlets that nothing can wake, and asking them why |
+//! | `deadlock` | finding greenlets that nothing can wake |
+//! | `lock_owner`, `circles` | who keeps a greenlet waiting, and who each other |
 //! | `coarse_clock` | the time, about |
 //! | `ground` | a stack with its thread-locals |
 //! | `usage` | how much stack greenlets use, sampled |
@@ -28,6 +29,7 @@
 mod blocked;
 mod body;
 mod cell;
+mod circles;
 mod coarse_clock;
 mod current;
 mod deadlock;
@@ -39,13 +41,13 @@ mod inspect;
 mod interrupt;
 mod join;
 mod life;
+mod lock_owner;
 mod mains;
 mod monitor;
 mod overflow;
 mod park;
 mod queue;
 mod registry;
-mod roll_call;
 mod sampler;
 mod schedule;
 mod shared;
@@ -63,6 +65,7 @@ mod models;
 pub use blocked::{BlockedActivity, BlockedHub, BlockingGreenlet};
 pub use cell::Id;
 pub use deadlock::{Deadlock, WaitingGreenlet};
+pub use lock_owner::LockOwner;
 pub use shared::Stats;
 pub use usage::StackUsage;
 
@@ -82,10 +85,21 @@ pub(crate) use worker::{end, start};
 
 use std::sync::Arc;
 
+use crate::owner::PLAIN_THREAD;
+
 /// Whether the caller is a greenlet.
 #[inline]
 pub(crate) fn on_greenlet() -> bool {
     current::get().greenlet().is_some()
+}
+
+/// The number of the calling greenlet, or what stands for a plain thread.
+#[inline]
+pub(crate) fn current_number() -> u64 {
+    match current::get().greenlet() {
+        Some(greenlet) => greenlet.cell().id().number(),
+        None => PLAIN_THREAD,
+    }
 }
 
 /// Whether the caller is a greenlet that stays on its hub.
