@@ -6,7 +6,7 @@ use super::cell::Id;
 use crate::owner::Holder;
 
 /// Who keeps a greenlet waiting: who has the lock, runs the initialisation, or is to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum LockOwner {
     /// A greenlet.

@@ -18,8 +18,10 @@
 //! | `monitor`, `inspect` | the thread that watches hubs, and how it looks at a greenlet |
 //! | `blocked`, `sampler` | the report of a hub that is stuck, and the stack in it |
 //! | `mains`, `interrupt` | the greenlets that `Runtime::run` waits for, and how Ctrl-C ends them |
+//! | `quit` | how SIGQUIT writes a dump |
 //! | `signals` | handlers of signals that users wait for |
 //! | `deadlock` | finding greenlets that nothing can wake |
+//! | `dump` | what every greenlet is doing |
 //! | `lock_owner`, `circles` | who keeps a greenlet waiting, and who each other |
 //! | `coarse_clock` | the time, about |
 //! | `ground` | a stack with its thread-locals |
@@ -33,6 +35,7 @@ mod circles;
 mod coarse_clock;
 mod current;
 mod deadlock;
+mod dump;
 mod greenlet_cell;
 mod ground;
 mod hub;
@@ -47,6 +50,7 @@ mod monitor;
 mod overflow;
 mod park;
 mod queue;
+mod quit;
 mod registry;
 mod sampler;
 mod schedule;
@@ -65,6 +69,9 @@ mod models;
 pub use blocked::{BlockedActivity, BlockedHub, BlockingGreenlet};
 pub use cell::Id;
 pub use deadlock::{Deadlock, WaitingGreenlet};
+pub use dump::{
+    Dump, DumpOptions, GreenletDump, GreenletState, HubDump, HubState, RuntimeDump, dump,
+};
 pub use lock_owner::LockOwner;
 pub use shared::Stats;
 pub use usage::StackUsage;
@@ -79,6 +86,7 @@ pub(crate) use park::{
     assert_can_park, can_park, on_thread_stack, park, park_shielded, unwind_cancelled,
     unwind_if_cancelled, yield_now,
 };
+pub(crate) use quit::DumpsOnQuit;
 pub(crate) use shared::{Shared, slot_size, support};
 pub(crate) use spawn::{Spawned, spawn};
 pub(crate) use worker::{end, start};
