@@ -284,7 +284,7 @@ impl DumpOptions {
 ///     let dump = greenlet::dump();
 ///     println!("{dump}");
 ///     # assert!(dump.to_string().contains("'waiter'"), "{dump}");
-///     # waiter.greenlet().unpark();
+///     # waiter.thread().unpark();
 /// });
 /// ```
 #[must_use]
