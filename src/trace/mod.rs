@@ -1,8 +1,23 @@
 //! Seeing what the scheduler does.
 
+mod environment;
+mod options;
+mod recording;
+mod span;
+mod summary;
+mod toggle;
+
 use crate::reason::WaitReason;
 
-pub use crate::record::{Actor, Ended, Event, Greenlet, Source, State, Stop, Text, Wait};
+pub use crate::record::{Actor, Ended, Event, Greenlet, Source, State, Stop, Text, Trigger, Wait};
+pub use options::Options;
+pub use recording::{is_on, snapshot, start, stop};
+pub use span::{Span, counter, mark, span};
+pub use summary::{Account, Accounts, RingSummary, Summary};
+pub use toggle::toggle_on;
+
+pub(crate) use environment::obey;
+pub(crate) use recording::flush;
 
 /// One word for what a [`Wait`] is for, as `mutex`. `None` for a code of a newer version.
 ///
