@@ -8,4 +8,7 @@
 pub(crate) mod block;
 mod event;
 
+#[cfg(feature = "analysis")]
+pub(crate) use event::Head;
+
 pub use event::{Actor, Ended, Event, Greenlet, Source, State, Stop, Text, Wait};

@@ -1,6 +1,21 @@
 //! Seeing what the scheduler does.
 
+#[cfg(feature = "analysis")]
+mod read;
+#[cfg(all(test, feature = "analysis"))]
+mod tests;
+#[cfg(feature = "analysis")]
+mod timeline;
+
 use crate::reason::WaitReason;
+
+#[cfg(feature = "analysis")]
+pub use read::{Lost, Problem, ReadError, Record, Ring, Status, Trace};
+#[cfg(feature = "analysis")]
+pub use timeline::{
+    CounterValue, Doing, Hub, HubSlice, Job, Life, LongRun, Mark, Ready, Slice, Span, Timeline,
+    WakeEdge,
+};
 
 pub use crate::record::{Actor, Ended, Event, Greenlet, Source, State, Stop, Text, Wait};
 
