@@ -27,6 +27,9 @@ mod texts;
 mod threads;
 mod trigger;
 
+#[cfg(feature = "analysis")]
+pub(crate) use event::Head;
+
 pub use event::{Actor, Ended, Event, Greenlet, Source, State, Stop, Text, Wait};
 pub use trigger::Trigger;
 
