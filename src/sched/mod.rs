@@ -14,6 +14,7 @@
 //! | `switch`, `life` | what a hub does with a greenlet: run it, start it, end it |
 //! | `queue`, `idle` | what a hub runs, and when it sleeps |
 //! | `shared` | what hubs share |
+//! | `recording` | what the scheduler records, while that is on |
 //! | `registry` | all greenlets that have started |
 //! | `monitor`, `inspect` | the thread that watches hubs, and how it looks at a greenlet |
 //! | `blocked`, `sampler` | the report of a hub that is stuck, and the stack in it |
@@ -51,6 +52,7 @@ mod overflow;
 mod park;
 mod queue;
 mod quit;
+mod recording;
 mod registry;
 mod sampler;
 mod schedule;
@@ -81,12 +83,13 @@ pub(crate) use current::{OsName, cell as current_cell, os_name, set_os_name, was
 pub(crate) use greenlet_cell::SpawnOptions;
 pub(crate) use interrupt::Interruptible;
 pub(crate) use mains::Main;
-pub(crate) use monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked};
+pub(crate) use monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked, wake_hubs};
 pub(crate) use park::{
     assert_can_park, can_park, on_thread_stack, park, park_shielded, unwind_cancelled,
     unwind_if_cancelled, yield_now,
 };
 pub(crate) use quit::DumpsOnQuit;
+pub(crate) use recording::{record, who};
 pub(crate) use shared::{Shared, slot_size, support};
 pub(crate) use spawn::{Spawned, spawn};
 pub(crate) use worker::{end, start};

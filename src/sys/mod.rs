@@ -6,6 +6,7 @@
 pub(crate) mod address;
 pub(crate) mod alternate_stack;
 pub(crate) mod ancillary;
+pub(crate) mod at_exit;
 pub(crate) mod auxv;
 pub(crate) mod clock;
 pub(crate) mod dl;
@@ -16,6 +17,7 @@ pub(crate) mod file_kind;
 pub(crate) mod heap;
 #[cfg(feature = "stacks")]
 pub(crate) mod held_modules;
+pub(crate) mod mapping;
 pub(crate) mod membarrier;
 pub(crate) mod memory;
 pub(crate) mod os_thread;
