@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicI32, AtomicU16};
 
 use super::current;
+use super::debugger::{self, HubEntry};
 use super::greenlet_cell::{GreenletCell, Runnable};
 use super::ground::{self, GreenletGround};
 use super::idle::{Bed, Idle};
@@ -86,6 +87,7 @@ pub(super) struct Remote {
     /// The monitor's own.
     pub(super) watch: Mutex<HubWatch>,
     pub(super) counters: Counters,
+    pub(super) debugger: HubEntry,
 }
 
 /// A greenlet that has ended, with its own reference, on its way to the hub that started it.
@@ -379,6 +381,16 @@ impl Remote {
         (number > 0).then(|| TaskId::from_raw(number))
     }
 
+    /// Where debuggers find the greenlet that runs.
+    pub(super) fn running_place(&self) -> *const () {
+        (&raw const self.running).cast()
+    }
+
+    /// Where debuggers find the worker's number.
+    pub(super) fn task_place(&self) -> *const () {
+        (&raw const self.task).cast()
+    }
+
     /// By the worker.
     pub(super) fn begin_task(&self) {
         self.task.store(TaskId::current().as_raw(), Relaxed);
@@ -406,12 +418,14 @@ impl Remote {
             registry: Registry::new(),
             watch: Mutex::default(),
             counters: Counters::default(),
+            debugger: HubEntry::new(),
         }
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        debugger::remove(&self.hubs);
         self.depot.lock().drain().for_each(GreenletGround::discard);
     }
 }
