@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 use super::cell::Cell;
 use super::coarse_clock;
 use super::greenlet_cell::GreenletCell;
+use super::join::JoinSlot;
 use super::shared::{Remote, Shared};
 use crate::lock::StaticMutex;
 use crate::reason::WaitCell;
@@ -41,6 +42,8 @@ pub(super) struct Directory {
     since: u32,
     since_shift: u32,
     parent: u32,
+    join_state: u32,
+    ended_bit: u32,
     next: u32,
     left_at: u32,
     /// Offsets in what is known of a place in the source: the address and the length of the file's name, line, column.
@@ -72,6 +75,8 @@ static GREENLET_DIRECTORY: Directory = Directory {
     since: (Cell::WAITS_FOR + WaitCell::SINCE) as u32,
     since_shift: WaitCell::UNIT_SHIFT,
     parent: GreenletCell::PARENT as u32,
+    join_state: GreenletCell::JOIN_STATE as u32,
+    ended_bit: JoinSlot::ENDED_BIT as u32,
     next: GreenletCell::NEXT as u32,
     left_at: GreenletCell::LEFT_AT as u32,
     place: [const { AtomicU32::new(UNKNOWN) }; 4],

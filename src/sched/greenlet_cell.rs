@@ -160,6 +160,7 @@ unsafe impl Sync for GreenletCell {}
 impl GreenletCell {
     /// Where debuggers find what.
     pub(super) const PARENT: usize = mem::offset_of!(Self, parent);
+    pub(super) const JOIN_STATE: usize = mem::offset_of!(Self, join) + JoinSlot::STATE;
     pub(super) const NEXT: usize = mem::offset_of!(Self, links) + Links::NEXT;
     pub(super) const LEFT_AT: usize = mem::offset_of!(Self, run) + mem::offset_of!(Run, left_at);
 

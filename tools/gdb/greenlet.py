@@ -90,6 +90,8 @@ class Directory:
         "since",
         "since_shift",
         "parent",
+        "join_state",
+        "ended_bit",
         "next",
         "left_at",
         "file",
@@ -160,6 +162,9 @@ class Greenlet:
         self.is_parked = bool(
             word(address + directory.state) & directory.parked_bit
         )
+        # One that has ended on another hub than it began on is in the list until its hub wakes.
+        joined = read(address + directory.join_state, 1)[0]
+        self.has_ended = bool(joined & directory.ended_bit)
         self.name = self.read_name(directory)
         self.place = self.read_place(directory)
         self.hub = next((hub for hub in hubs if hub.running == address), None)
@@ -236,7 +241,8 @@ def all_greenlets():
             except gdb.MemoryError:
                 print("the list of hub %d is cut at 0x%x" % (hub.number, address))
                 break
-            greenlets.append(greenlet)
+            if not greenlet.has_ended:
+                greenlets.append(greenlet)
             address = greenlet.next
     return hubs, sorted(greenlets, key=lambda greenlet: greenlet.id)
 
@@ -315,6 +321,9 @@ def show_frames(frame):
                 text += " from " + library
         print(text)
         number += 1
+        if frame.name() is None and place.symtab is None and not gdb.solib_name(pc):
+            # No code, so what is above is none either.
+            break
         try:
             frame = frame.older()
         except gdb.error as error:
