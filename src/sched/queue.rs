@@ -213,6 +213,11 @@ impl QueueStealer {
         self.ready.is_empty() && self.due.is_empty()
     }
 
+    /// How many greenlets other hubs could steal.
+    pub(super) fn len(&self) -> usize {
+        self.ready.len() + self.due.len()
+    }
+
     /// Takes one greenlet, the next slot's first, from a hub that is blocked.
     pub(super) fn take_any(&self) -> Option<Runnable> {
         let next = self.next.take();

@@ -35,13 +35,15 @@ impl Hub {
             return;
         };
         let mut left = ring_bytes / STATUS_PART / STATUS_BYTES;
-        self.registry.for_each(|greenlet| {
+        let tell = |greenlet: &GreenletCell| {
             if left > 0 {
                 left -= 1;
                 let status = status(greenlet, &self.recorder);
                 self.recorder.record(status, None);
             }
-        });
+        };
+        // SAFETY: this is the hub's thread.
+        unsafe { self.remote().registry.for_each(tell) };
     }
 
     /// Records an event of this hub's: at the moment that goes on, or now. Answers when that was, in ticks.
