@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::reason::WaitReason;
-use crate::sched;
+use crate::sched::{self, Histogram};
 use crate::sys::clock;
 use crate::waker::{Outcome, Waker};
 use pool::{Place, Pool};
@@ -106,6 +106,11 @@ where
 /// How the pool of the process is doing.
 pub(crate) fn counts() -> Counts {
     Pool::global().counts()
+}
+
+/// How long the jobs of the pool of the process took.
+pub(crate) fn durations() -> &'static Histogram {
+    Pool::global().durations()
 }
 
 /// Changes how large the pool of the process may become.

@@ -287,6 +287,7 @@ impl Hub {
     /// Does what others have asked of this hub.
     fn attend(&self) {
         self.welcome_home();
+        self.publish_numbers();
         if self.remote().roll_call.is_wanted() {
             self.answer_roll_call();
         }
@@ -294,6 +295,13 @@ impl Hub {
             // Without unwinding a greenlet cannot be ended; then the hub just stops.
             self.registry.for_each(GreenletCell::cancel);
         }
+    }
+
+    /// Says what others cannot see, for the metrics.
+    fn publish_numbers(&self) {
+        let counters = self.counters();
+        counters.unstealable.set(self.queue.unstealable());
+        counters.warm_stacks.set(self.stacks.borrow().total());
     }
 
     #[cold]

@@ -20,6 +20,7 @@
 //! | `mains`, `interrupt` | the greenlets that `Runtime::run` waits for, and how Ctrl-C ends them |
 //! | `signals` | handlers of signals that users wait for |
 //! | `deadlock`, `roll_call` | finding greenlets that nothing can wake, and asking them why |
+//! | `numbers`, `histogram` | what metrics are made of |
 //! | `coarse_clock` | the time, about |
 //! | `ground` | a stack with its thread-locals |
 //! | `usage` | how much stack greenlets use, sampled |
@@ -33,6 +34,7 @@ mod current;
 mod deadlock;
 mod greenlet_cell;
 mod ground;
+mod histogram;
 mod hub;
 mod idle;
 mod inspect;
@@ -41,6 +43,7 @@ mod join;
 mod life;
 mod mains;
 mod monitor;
+mod numbers;
 mod overflow;
 mod park;
 mod queue;
@@ -63,15 +66,18 @@ mod models;
 pub use blocked::{BlockedActivity, BlockedHub, BlockingGreenlet};
 pub use cell::Id;
 pub use deadlock::{Deadlock, WaitingGreenlet};
+pub use numbers::HubMetrics;
 pub use shared::Stats;
 pub use usage::StackUsage;
 
 pub(crate) use cell::CellRef;
 pub(crate) use current::{OsName, cell as current_cell, os_name, set_os_name, was_forked};
 pub(crate) use greenlet_cell::SpawnOptions;
+pub(crate) use histogram::{CLASSES, Histogram};
 pub(crate) use interrupt::Interruptible;
 pub(crate) use mains::Main;
 pub(crate) use monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked};
+pub(crate) use numbers::runtimes;
 pub(crate) use park::{
     assert_can_park, can_park, on_thread_stack, park, park_shielded, unwind_cancelled,
     unwind_if_cancelled, yield_now,

@@ -152,6 +152,15 @@ pub(super) fn unwatch(shared: &Arc<Shared>) {
     }
 }
 
+/// The runtimes that are watched: those that have not ended.
+pub(super) fn watched() -> Vec<Arc<Shared>> {
+    if is_a_parents() {
+        return Vec::new();
+    }
+    let watched = MONITOR.watched.lock();
+    watched.runtimes.iter().filter_map(Weak::upgrade).collect()
+}
+
 /// Whether the monitor is that of the process that this one was forked from: its thread is not here,
 /// and its locks may be held by threads that are not here. A child does without one.
 pub(super) fn is_a_parents() -> bool {

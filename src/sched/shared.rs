@@ -3,8 +3,8 @@
 use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::AtomicI32;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicI32, AtomicU32};
 
 use super::current;
 use super::greenlet_cell::{GreenletCell, Runnable};
@@ -33,6 +33,8 @@ pub(super) const TRIM_BATCH: usize = 256;
 /// The shared part of a runtime. Lives until the last hub and the last handle are gone.
 #[derive(Debug)]
 pub(crate) struct Shared {
+    /// Which runtime of the process this is, from 1.
+    pub(super) number: u32,
     /// What is needed to build thread-locals; `None` if greenlets share their worker's.
     pub(super) support: Option<&'static Support>,
     /// The slot size of greenlets that did not ask for another.
@@ -104,6 +106,10 @@ pub(super) struct Counters {
     pub(super) sleeps: Counter,
     pub(super) reads_inline: Counter,
     pub(super) reads_offloaded: Counter,
+    /// Greenlets in the queue that others do not take, when the hub last looked around.
+    pub(super) unstealable: Counter,
+    /// Warm stacks that the hub has, as above.
+    pub(super) warm_stacks: Counter,
 }
 
 /// A number with one writer.
@@ -120,6 +126,11 @@ impl Counter {
 
     pub(super) fn get(&self) -> u64 {
         self.0.load(Relaxed)
+    }
+
+    /// For what goes up and down.
+    pub(super) fn set(&self, value: usize) {
+        self.0.store(value as u64, Relaxed);
     }
 }
 
@@ -175,12 +186,14 @@ impl Shared {
         support: Option<&'static Support>,
         monitor: MonitorOptions,
     ) -> io::Result<Self> {
+        static LAST: AtomicU32 = AtomicU32::new(0);
         let now = clock::now();
         let hubs: Box<[Remote]> = stealers
             .into_iter()
             .map(|stealer| Remote::new(stealer, now))
             .collect();
         Ok(Self {
+            number: LAST.fetch_add(1, Relaxed) + 1,
             support,
             slot_size,
             reactor: Arc::new(Reactor::new()?),
