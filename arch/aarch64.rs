@@ -159,6 +159,9 @@ pub(crate) unsafe fn set_float_control(control: FloatControl) {
     }
 }
 
+/// What the kernel calls that counter, where it relies on it itself.
+pub(crate) const CYCLES_SOURCE: &str = "arch_sys_counter";
+
 /// The virtual counter.
 #[inline(always)]
 pub(crate) fn cycles() -> u64 {

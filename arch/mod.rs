@@ -13,6 +13,7 @@
 //! | [`FloatControl`] | how floating-point arithmetic is set: rounding, what traps, what is flushed to 0 |
 //! | [`float_control`] | reads it |
 //! | [`set_float_control`] | writes it |
+//! | [`CYCLES_SOURCE`] | what the kernel calls the counter below, where it relies on it itself |
 //! | [`cycles`] | a cheap, monotonic-enough counter |
 //! | [`syscall4`] | a system call that no C library function stands in front of |
 //! | [`syscall6`] | the same with six arguments |

@@ -172,6 +172,9 @@ pub(crate) unsafe fn set_float_control(control: FloatControl) {
     }
 }
 
+/// What the kernel calls that counter, where it relies on it itself.
+pub(crate) const CYCLES_SOURCE: &str = "tsc";
+
 /// The time stamp counter.
 #[inline(always)]
 pub(crate) fn cycles() -> u64 {

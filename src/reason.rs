@@ -286,6 +286,13 @@ impl WaitCell {
         Some(reason.on(object))
     }
 
+    /// The wait as numbers, for traces: the reason's, and the object's, which has all bits if there is none.
+    pub(crate) fn code(&self) -> Option<(u8, u64)> {
+        let wait = self.wait.load(Relaxed);
+        let reason = (wait >> Self::REASON_SHIFT) as u8;
+        (wait != Self::NONE).then_some((reason, wait & Self::OBJECT))
+    }
+
     /// How long ago the wait began, up to a millisecond or two, and up to 26 days.
     pub(crate) fn age(&self, now: u64) -> Duration {
         let units = ((now >> UNIT) as u32).wrapping_sub(self.since.load(Relaxed));

@@ -9,8 +9,10 @@ use std::thread;
 use std::time::Duration;
 
 use crate::reason::WaitReason;
+use crate::record::{self, Actor, Event};
 use crate::sched::{self, Histogram};
 use crate::sys::clock;
+use crate::sys::task::TaskId;
 use crate::waker::{Outcome, Waker};
 use pool::{Place, Pool};
 
@@ -138,6 +140,7 @@ where
     T: Send,
 {
     let job = Job {
+        greenlet: record::is_on().then(sched::who).and_then(Actor::greenlet),
         closure: UnsafeCell::new(Some(f)),
         result: UnsafeCell::new(None),
     };
@@ -189,6 +192,8 @@ fn place_before(deadline: Option<u64>) -> Option<Place<'static>> {
 
 /// On the stack of the greenlet that waits for it.
 struct Job<F, T> {
+    /// The number of the greenlet, while that is recorded.
+    greenlet: Option<u64>,
     closure: UnsafeCell<Option<F>>,
     result: UnsafeCell<Option<thread::Result<T>>>,
 }
@@ -205,10 +210,22 @@ impl<F: FnOnce() -> T, T> Job<F, T> {
         // SAFETY: the greenlet is parked, so the job is this thread's (caller).
         let f = unsafe { (*self.closure.get()).take() };
         let f = f.expect("a job runs once");
-        let result = catch_unwind(AssertUnwindSafe(f));
+        let result = recorded(self.greenlet, || catch_unwind(AssertUnwindSafe(f)));
         // SAFETY: as above.
         unsafe { *self.result.get() = Some(result) };
     }
+}
+
+/// Records that this thread does a job of the greenlet's, unless that was not recorded when it was given.
+fn recorded<R>(greenlet: Option<u64>, job: impl FnOnce() -> R) -> R {
+    let Some(greenlet) = greenlet else {
+        return job();
+    };
+    let thread = TaskId::current().as_raw() as u32;
+    sched::record(|_, _| Event::JobBegin { thread, greenlet });
+    let result = job();
+    sched::record(|_, _| Event::JobEnd { thread });
+    result
 }
 
 /// Hands the job to the pool, or does it here if the pool has no thread and can get none.

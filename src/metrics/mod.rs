@@ -47,7 +47,7 @@ pub struct Metrics {
 #[non_exhaustive]
 pub struct RuntimeMetrics {
     /// Which runtime of the process it is, from 1.
-    pub runtime: u32,
+    pub runtime: u16,
     /// All hubs together.
     pub stats: Stats,
     /// One for each hub, in the order of their numbers.

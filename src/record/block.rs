@@ -22,8 +22,8 @@ pub(crate) struct FileHeader {
     pub(crate) process: u32,
     /// Where the first block begins, in bytes.
     pub(crate) first_block: u64,
-    /// Ticks in a second, as far as it is known; a nanosecond each if the clock is the kernel's. What the
-    /// blocks say is more exact.
+    /// Ticks in a second, or 0 if that was not known yet; a nanosecond each if the clock is the kernel's. What
+    /// the blocks say is more exact.
     pub(crate) ticks_per_second: u64,
     /// Nanoseconds from the monotonic clock's zero to the beginning of 1970.
     pub(crate) wall_offset: u64,
@@ -113,6 +113,12 @@ pub(crate) struct Owner {
 
 impl Owner {
     pub(crate) const NO_HUB: u16 = u16::MAX;
+    /// Of what is of no ring, and of the ring for all other threads.
+    pub(crate) const NOBODY: Self = Self {
+        runtime: 0,
+        hub: Self::NO_HUB,
+        thread: 0,
+    };
 }
 
 impl BlockHeader {

@@ -209,7 +209,7 @@ impl Wait {
 }
 
 /// Who ended a park.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Source {
     /// A greenlet or a thread that is no hub.
     Actor(Actor),
@@ -369,6 +369,14 @@ impl Wait {
 
 impl Actor {
     const THREAD: u64 = 1 << 63;
+
+    /// The greenlet, if it is one.
+    pub fn greenlet(self) -> Option<Greenlet> {
+        match self {
+            Self::Greenlet(number) => Some(number),
+            Self::Thread(_) => None,
+        }
+    }
 
     #[inline]
     fn encode(self) -> u64 {

@@ -1,11 +1,34 @@
-//! Layer 2: the recorder's vocabulary.
+//! Layer 2: the recorder. It knows rings and files, and what events are, but not when they happen.
 //!
 //! | file | noun |
 //! |---|---|
 //! | `event` | what a ring is made of |
 //! | `block` | what a file is made of |
+//! | `clock` | what tells the time of events |
+//! | `ring` | the last events of one writer |
+//! | `texts` | texts that events refer to |
+//! | `session` | all of this, from when recording is switched on to when it is switched off |
+//! | `recorder` | who records |
+//! | `accounts` | what is counted beside the rings |
+//! | `file`, `drain` | how what was recorded gets into a file |
 
+mod accounts;
 pub(crate) mod block;
+mod clock;
+mod drain;
 mod event;
+mod file;
+mod recorder;
+mod ring;
+mod session;
+mod texts;
 
 pub use event::{Actor, Ended, Event, Greenlet, Source, State, Stop, Text, Wait};
+
+pub(crate) use accounts::Accounts;
+pub(crate) use block::Owner;
+pub(crate) use drain::Drain;
+pub(crate) use recorder::{
+    Recorder, forget, is_on, record_outside, session, start, stop, this_thread,
+};
+pub(crate) use session::Session;

@@ -10,8 +10,11 @@ use std::thread;
 
 use super::cell::Id;
 use super::greenlet_cell::{BodyTable, GreenletCell, SpawnOptions};
+use super::recording;
 use super::schedule;
 use super::shared::Shared;
+use crate::error::Cancelled;
+use crate::record::{self, Event};
 use crate::waker::{Header, WakeTable};
 
 /// References that exist from the start: the greenlet's own and its join handle's.
@@ -100,6 +103,12 @@ impl<F: FnOnce() -> T, T> Tables<F, T> {
             unreachable!("a greenlet runs once");
         };
         let result = catch_unwind(AssertUnwindSafe(f));
+        if let Err(payload) = &result
+            && record::is_on()
+            && !payload.is::<Cancelled>()
+        {
+            recording::record(|_, who| Event::Panic { who });
+        }
         // SAFETY: as above.
         unsafe { Self::replace(cell, Stage::Result(result)) };
     }

@@ -113,6 +113,9 @@ pub(super) struct Run {
     pub(super) home: HubNumber,
     /// The hub in whose wheel `timer` is.
     pub(super) timer_hub: HubNumber,
+    /// How often it was switched in while that was recorded. Written by who has the right to run it, read
+    /// by anybody.
+    runs: AtomicU16,
     pub(super) coroutine: Option<GreenletCoroutine>,
     /// The timer of the present park.
     pub(super) timer: Option<crate::timer::Key>,
@@ -151,6 +154,7 @@ impl GreenletCell {
                 timer_hub: NOWHERE,
                 yielder: ptr::null(),
                 timer: None,
+                runs: AtomicU16::new(0),
                 off_stack: false,
                 closing: false,
             }),
@@ -187,6 +191,20 @@ impl GreenletCell {
         // Relaxed: written before the greenlet is handed on, which orders it.
         let hub = self.pinned.load(Relaxed);
         (hub != ANYWHERE).then_some(hub.into())
+    }
+
+    /// How often it was switched in while that was recorded, modulo 65,536.
+    pub(super) fn runs(&self) -> u16 {
+        // SAFETY: the field is atomic.
+        unsafe { &(*self.run.get()).runs }.load(Relaxed)
+    }
+
+    /// One run more. By who is about to run it.
+    pub(super) fn begin_run(&self) -> u16 {
+        let run = self.runs().wrapping_add(1);
+        // SAFETY: as above.
+        unsafe { &(*self.run.get()).runs }.store(run, Relaxed);
+        run
     }
 
     pub(super) fn pin(&self, hub: usize) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::cell::Id;
 use super::current::{self, Current};
-use super::greenlet_cell::{GreenletCell, Runnable};
+use super::greenlet_cell::{GreenletCell, Runnable, hub_number};
 use super::ground::GreenletGround;
 use super::monitor;
 use super::queue::{Pushed, RunQueue};
@@ -19,8 +19,10 @@ use super::usage::Sampler;
 use crate::abort::AbortOnUnwind;
 use crate::arch::{self, FloatControl};
 use crate::atomic::deque::{Injector, Steal};
+use crate::record::{self, Event, Owner, Recorder};
 use crate::stack::{Pool, Trimmer};
 use crate::sys::clock;
+use crate::sys::task::TaskId;
 use crate::tls::{self, Words};
 use crate::waker::{Header, WakeList};
 
@@ -82,6 +84,11 @@ pub(crate) struct Hub {
     ids: RefCell<Range<u64>>,
     random: Cell<u64>,
     pub(super) sampler: Sampler,
+    pub(super) recorder: Recorder,
+    /// When the present run began, in ticks, while that is recorded; otherwise 0.
+    pub(super) run_began: Cell<u64>,
+    /// The number of the greenlet that was the last to leave the CPU while that was recorded.
+    pub(super) stopped: Cell<u64>,
 }
 
 impl Hub {
@@ -91,6 +98,11 @@ impl Hub {
         queue: RunQueue,
         stack: Range<usize>,
     ) -> Self {
+        let owner = Owner {
+            runtime: shared.number,
+            hub: hub_number(index),
+            thread: TaskId::current().as_raw() as u32,
+        };
         Self {
             index,
             thread_pointer: arch::thread_pointer(),
@@ -111,6 +123,9 @@ impl Hub {
             ids: RefCell::new(0..0),
             random: Cell::new(arch::cycles() | 1),
             sampler: Sampler::new(),
+            recorder: Recorder::new(owner),
+            run_began: Cell::new(0),
+            stopped: Cell::new(0),
         }
     }
 
@@ -238,6 +253,10 @@ impl Hub {
             let stolen = self.queue.rob(&self.shared.hubs[victim].stealer);
             if stolen.is_some() {
                 self.counters().steals.increment();
+                if record::is_on() {
+                    let victim = hub_number(victim);
+                    self.record(|_| Event::Steal { victim });
+                }
                 return stolen;
             }
         }
@@ -271,6 +290,10 @@ impl Hub {
         if self.shared.reactor.registered() > 0 {
             let mut wakes = self.wakes.take();
             let has_polled = self.shared.reactor.poll(&mut wakes);
+            if has_polled && record::is_on() {
+                let woken = wakes.len() as u32;
+                self.record(|_| Event::Poll { woken });
+            }
             wakes.wake_all();
             self.wakes.replace(wakes);
             if has_polled {
@@ -288,6 +311,7 @@ impl Hub {
     fn attend(&self) {
         self.welcome_home();
         self.publish_numbers();
+        self.attend_recording();
         if self.remote().roll_call.is_wanted() {
             self.answer_roll_call();
         }
@@ -340,6 +364,10 @@ impl Hub {
         timers.expire(clock::now(), &mut |waker| wakes.push(waker));
         drop(timers);
         let any = !wakes.is_empty();
+        if any && record::is_on() {
+            let woken = wakes.len() as u32;
+            self.record(|_| Event::Timers { woken });
+        }
         wakes.expire_all();
         self.wakes.replace(wakes);
         any
@@ -360,10 +388,17 @@ impl Hub {
             let mut wakes = self.wakes.take();
             let timeout = timeout.map(Duration::from_nanos);
             self.counters().sleeps.increment();
+            if record::is_on() {
+                self.record(|_| Event::Sleep);
+            }
             let bed = &self.remote().bed;
             // Only `found_work` takes it back: an earlier poll may not have found anything to run.
-            if bed.sleep(&shared.reactor, timeout, &mut wakes) {
+            let has_polled = bed.sleep(&shared.reactor, timeout, &mut wakes);
+            if has_polled {
                 self.has_polled.set(true);
+            }
+            if record::is_on() {
+                self.record_awake(has_polled.then_some(wakes.len()));
             }
             monitor::hub_woke();
             if deadline.is_some() {

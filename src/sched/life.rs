@@ -12,6 +12,7 @@ use super::inspect;
 use super::shared::Departed;
 use crate::abort::AbortOnUnwind;
 use crate::error::Cancelled;
+use crate::record::{self, Event};
 use crate::tls;
 use crate::waker::Header;
 
@@ -139,6 +140,14 @@ impl Hub {
         let used = ground.used(self.shared().support);
         let site = greenlet.cell().spawned_at();
         self.shared().usage.note(site, greenlet.slot_size(), used);
+        if record::is_on() {
+            let (number, size) = (greenlet.cell().id().number(), greenlet.slot_size());
+            self.record(|_| Event::Stack {
+                greenlet: number,
+                used: used as u64,
+                size: size as u64,
+            });
+        }
     }
 
     /// Keeps a stack for the next greenlet.

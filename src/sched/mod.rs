@@ -14,6 +14,7 @@
 //! | `switch`, `life` | what a hub does with a greenlet: run it, start it, end it |
 //! | `queue`, `idle` | what a hub runs, and when it sleeps |
 //! | `shared` | what hubs share |
+//! | `recording` | what the scheduler records, while that is on |
 //! | `registry` | all greenlets that have started |
 //! | `monitor`, `inspect` | the thread that watches hubs, and how it looks at a greenlet |
 //! | `blocked`, `sampler` | the report of a hub that is stuck, and the stack in it |
@@ -47,6 +48,7 @@ mod numbers;
 mod overflow;
 mod park;
 mod queue;
+mod recording;
 mod registry;
 mod roll_call;
 mod sampler;
@@ -82,6 +84,7 @@ pub(crate) use park::{
     assert_can_park, can_park, on_thread_stack, park, park_shielded, unwind_cancelled,
     unwind_if_cancelled, yield_now,
 };
+pub(crate) use recording::{record, who};
 pub(crate) use shared::{Shared, slot_size, support};
 pub(crate) use spawn::{Spawned, spawn};
 pub(crate) use worker::{end, start};

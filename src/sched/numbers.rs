@@ -55,7 +55,7 @@ pub(crate) struct SharedNumbers {
 
 impl Shared {
     /// The number of this runtime in the process, from 1.
-    pub(crate) fn number(&self) -> u32 {
+    pub(crate) fn number(&self) -> u16 {
         self.number
     }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::current;
 use super::greenlet_cell::{GreenletCell, Runnable};
 use super::hub::Hub;
+use super::recording;
 use super::shared::Shared;
+use crate::record;
 use crate::waker::{Header, Outcome};
 
 /// See [`WakeTable::schedule`](crate::waker::WakeTable::schedule).
@@ -20,6 +22,9 @@ pub(super) unsafe fn greenlet(header: NonNull<Header>) {
     let runnable = unsafe { Runnable::new(header.cast::<GreenletCell>()) };
     let shared = runnable.cell().shared();
     let current = current::get();
+    if record::is_on() {
+        recording::record_wake(runnable.cell(), current);
+    }
     match current.hub() {
         Some(hub) if hub.belongs_to(shared) => here(hub, runnable, current.greenlet().is_some()),
         _ => from_outside(shared, runnable),

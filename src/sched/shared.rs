@@ -4,7 +4,7 @@ use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicI32, AtomicU32};
+use std::sync::atomic::{AtomicI32, AtomicU16};
 
 use super::current;
 use super::greenlet_cell::{GreenletCell, Runnable};
@@ -33,8 +33,8 @@ pub(super) const TRIM_BATCH: usize = 256;
 /// The shared part of a runtime. Lives until the last hub and the last handle are gone.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// Which runtime of the process this is, from 1.
-    pub(super) number: u32,
+    /// Tells the runtimes of the process apart, in traces.
+    pub(super) number: u16,
     /// What is needed to build thread-locals; `None` if greenlets share their worker's.
     pub(super) support: Option<&'static Support>,
     /// The slot size of greenlets that did not ask for another.
@@ -186,14 +186,14 @@ impl Shared {
         support: Option<&'static Support>,
         monitor: MonitorOptions,
     ) -> io::Result<Self> {
-        static LAST: AtomicU32 = AtomicU32::new(0);
         let now = clock::now();
         let hubs: Box<[Remote]> = stealers
             .into_iter()
             .map(|stealer| Remote::new(stealer, now))
             .collect();
+        static NUMBERS: AtomicU16 = AtomicU16::new(1);
         Ok(Self {
-            number: LAST.fetch_add(1, Relaxed) + 1,
+            number: NUMBERS.fetch_add(1, Relaxed),
             support,
             slot_size,
             reactor: Arc::new(Reactor::new()?),

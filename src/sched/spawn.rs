@@ -12,7 +12,9 @@ use super::current;
 use super::greenlet_cell::{GreenletCell, Runnable, SpawnOptions};
 use super::join::JoinSlot;
 use super::park;
+use super::recording;
 use super::shared::Shared;
+use crate::record;
 use crate::waker::Outcome;
 
 /// Queues a new greenlet of the runtime `shared`.
@@ -36,6 +38,9 @@ where
     let cell = unsafe { body::allocate(id, options, Arc::as_ptr(shared), f) };
     // SAFETY: new, so nobody else has the right to run it.
     let runnable = unsafe { Runnable::new(cell) };
+    if record::is_on() {
+        recording::record_spawn(runnable.cell());
+    }
     match hub {
         Some(hub) => hub.spawn(runnable),
         None => shared.push(runnable),

@@ -9,7 +9,9 @@ use super::current::{self, Current};
 use super::greenlet_cell::{GreenletCell, Run, Runnable, hub_number};
 use super::hub::Hub;
 use super::park::{Handoff, Parking};
+use super::recording;
 use crate::arch::{self, FloatControl};
+use crate::record;
 use crate::tls;
 use crate::waker::{Header, Waker};
 
@@ -31,9 +33,15 @@ impl Hub {
         self.grant_budget();
         // Relaxed, here and below: see `inspect`, whose barrier does for both.
         remote.running.store(cell.as_ptr(), Relaxed);
+        if record::is_on() {
+            self.record_run(greenlet);
+        }
         // SAFETY: as above; it is started.
         let result = unsafe { self.resume(cell, run) };
         remote.running.store(ptr::null_mut(), Relaxed);
+        if record::is_on() {
+            self.record_stop(greenlet, &result);
+        }
         match result {
             CoroutineResult::Yield(Handoff::Yield) => {
                 // SAFETY: it is off the CPU, alive, and this hub has the right to run it.
@@ -141,6 +149,9 @@ impl Hub {
         let greenlet = unsafe { cell.as_ref() };
         // SAFETY: as above.
         let Ok(waker) = (unsafe { Header::begin_park(cell.cast(), parking.shielded) }) else {
+            if record::is_on() {
+                recording::record_wake(greenlet, current::get());
+            }
             // SAFETY: it was cancelled and does not park, so this hub has the right to run it.
             return self.push_back(unsafe { Runnable::new(cell) });
         };

@@ -16,6 +16,7 @@ pub(crate) mod file_kind;
 pub(crate) mod heap;
 #[cfg(feature = "stacks")]
 pub(crate) mod held_modules;
+pub(crate) mod mapping;
 pub(crate) mod membarrier;
 pub(crate) mod memory;
 pub(crate) mod os_thread;

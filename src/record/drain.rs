@@ -1,0 +1,127 @@
+//! Draining: from rings to a file, as often as one likes, each time what has come since.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use super::block::{BlockHeader, Content};
+use super::file::FileWriter;
+use super::ring::Ring;
+use super::session::Session;
+
+/// Writes what a session records to `W`.
+#[derive(Debug)]
+pub(crate) struct Drain<W> {
+    session: Arc<Session>,
+    file: FileWriter<W>,
+    /// Words of texts that are written.
+    texts: usize,
+    /// How far each ring is written.
+    seen: HashMap<u16, Seen>,
+    /// Events that were written over before they were drained.
+    lost: u64,
+    /// Blocks that ended before this moment of the monotonic clock are left out.
+    since: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// The first block that is not written to its end.
+    sequence: u64,
+    /// What of it is written.
+    used: u32,
+    /// The event behind the last that was seen.
+    event: u64,
+}
+
+impl<W: Write> Drain<W> {
+    /// Begins a file.
+    pub(crate) fn begin(session: Arc<Session>, out: W, since: u64) -> io::Result<Self> {
+        let file = FileWriter::begin(out, session.start())?;
+        Ok(Self {
+            session,
+            file,
+            texts: 0,
+            seen: HashMap::new(),
+            lost: 0,
+            since,
+        })
+    }
+
+    pub(crate) fn file(&mut self) -> &mut FileWriter<W> {
+        &mut self.file
+    }
+
+    /// Events that were written over before they were drained.
+    pub(crate) fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Writes the blocks that are complete; with `all`, the others as far as they go.
+    pub(crate) fn drain(&mut self, all: bool) -> io::Result<()> {
+        for ring in self.session.rings() {
+            self.drain_ring(&ring, all)?;
+        }
+        Ok(())
+    }
+
+    /// The texts that have come since, which are those of all events that were read before this.
+    fn drain_texts(&mut self) -> io::Result<()> {
+        let words = self.session.texts().after(self.texts);
+        if words.is_empty() {
+            return Ok(());
+        }
+        self.texts += words.len();
+        let header = BlockHeader::of_no_ring(Content::Texts);
+        self.file.block(header, &words)
+    }
+
+    fn drain_ring(&mut self, ring: &Ring, all: bool) -> io::Result<()> {
+        let mut seen = self.seen.get(&ring.number()).copied().unwrap_or_default();
+        let sequences = ring.sequences();
+        for sequence in sequences.start.max(seen.sequence)..sequences.end {
+            let is_complete = sequence + 1 < sequences.end;
+            if !is_complete && !all {
+                break;
+            }
+            // Written over: the next one tells how many events were lost.
+            let Some((header, words)) = ring.read(sequence) else {
+                continue;
+            };
+            let is_new = sequence > seen.sequence || header.used > seen.used;
+            if sequence != seen.sequence || seen.used == 0 {
+                self.lost += header.first_event.saturating_sub(seen.event);
+            }
+            if is_new && !self.is_old(ring, sequence, is_complete) {
+                // First, so that who reads along knows them.
+                self.drain_texts()?;
+                self.file.block(header, &words)?;
+            }
+            seen = Seen {
+                sequence: sequence + u64::from(is_complete),
+                used: if is_complete { 0 } else { header.used },
+                event: header.first_event + events_in(&words),
+            };
+        }
+        self.seen.insert(ring.number(), seen);
+        Ok(())
+    }
+
+    fn is_old(&self, ring: &Ring, sequence: u64, is_complete: bool) -> bool {
+        self.since > 0
+            && is_complete
+            && ring
+                .read(sequence + 1)
+                .is_some_and(|(next, _)| next.base_nanos < self.since)
+    }
+}
+
+/// How many events there are.
+fn events_in(words: &[u64]) -> u64 {
+    let (mut at, mut count) = (0, 0);
+    while let Some(head) = words.get(at) {
+        at += 1 + super::event::Head(*head).length();
+        count += 1;
+    }
+    count
+}

@@ -1,0 +1,175 @@
+//! Writing a trace file: a header, and blocks one after the other.
+
+use std::env;
+use std::fs;
+use std::io::{self, Write};
+use std::process;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::block::{BlockHeader, Content, FileHeader, MAJOR, MINOR, Owner};
+use super::clock::Clock;
+use super::event::{Event, Head};
+use super::texts::NO_RING;
+use crate::sys::clock;
+
+/// Writes blocks to `out`.
+#[derive(Debug)]
+pub(crate) struct FileWriter<W> {
+    out: W,
+    bytes: u64,
+}
+
+impl<W: Write> FileWriter<W> {
+    /// Writes the beginning of a file: the header and the facts.
+    pub(crate) fn begin(out: W, start: &Start) -> io::Result<Self> {
+        let mut writer = Self { out, bytes: 0 };
+        let first_block = (FileHeader::WORDS * 8) as u64;
+        writer.words(&start.header(first_block).encode())?;
+        writer.block(BlockHeader::of_no_ring(Content::Facts), &start.facts())?;
+        Ok(writer)
+    }
+
+    /// Bytes written so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Writes a block, as long as its content.
+    pub(crate) fn block(&mut self, header: BlockHeader, content: &[u64]) -> io::Result<()> {
+        let bytes = (content.len() * 8) as u32;
+        let header = BlockHeader {
+            length: BlockHeader::BYTES as u32 + bytes,
+            used: bytes,
+            ..header
+        };
+        self.words(&header.encode())?;
+        self.words(content)
+    }
+
+    /// Writes what greenlets do at this moment.
+    pub(crate) fn statuses(
+        &mut self,
+        clock: Clock,
+        events: impl Iterator<Item = Event>,
+    ) -> io::Result<()> {
+        /// Of one block.
+        const WORDS: usize = 1 << 16;
+        let (base_ticks, base_nanos) = (clock.now(), clock::now());
+        let header = BlockHeader {
+            base_ticks,
+            base_nanos,
+            ..BlockHeader::of_no_ring(Content::Statuses)
+        };
+        let mut words = Vec::new();
+        for event in events {
+            let event = event.encode();
+            words.push(Head::new(&event, 0).0);
+            words.extend_from_slice(&event.words[..event.length]);
+            if words.len() > WORDS {
+                self.block(header, &words)?;
+                words.clear();
+            }
+        }
+        self.block(header, &words)
+    }
+
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn words(&mut self, words: &[u64]) -> io::Result<()> {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.bytes += bytes.len() as u64;
+        self.out.write_all(&bytes)
+    }
+}
+
+impl BlockHeader {
+    /// Of a block that is of no ring.
+    pub(crate) fn of_no_ring(content: Content) -> Self {
+        Self {
+            content,
+            ring: NO_RING,
+            length: 0,
+            used: 0,
+            sequence: 0,
+            first_event: 0,
+            base_ticks: 0,
+            base_nanos: 0,
+            owner: Owner::NOBODY,
+        }
+    }
+}
+
+/// When recording began, and with what clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start {
+    pub(crate) clock: Clock,
+    pub(crate) ticks: u64,
+    pub(crate) nanos: u64,
+    /// Nanoseconds since 1970.
+    wall: u64,
+}
+
+impl Start {
+    pub(crate) fn now() -> Self {
+        let clock = Clock::choose();
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            clock,
+            ticks: clock.now(),
+            nanos: clock::now(),
+            wall: wall.map_or(0, |wall| wall.as_nanos() as u64),
+        }
+    }
+
+    pub(crate) fn header(&self, first_block: u64) -> FileHeader {
+        FileHeader {
+            major: MAJOR,
+            minor: MINOR,
+            process: process::id(),
+            first_block,
+            ticks_per_second: self.ticks_per_second(),
+            wall_offset: self.wall.wrapping_sub(self.nanos),
+        }
+    }
+
+    /// As far as is known by now; 0 if it is not.
+    fn ticks_per_second(&self) -> u64 {
+        if self.clock == Clock::Kernel {
+            return 1_000_000_000;
+        }
+        let nanos = clock::now().saturating_sub(self.nanos);
+        if nanos < 1_000_000 {
+            return 0;
+        }
+        let ticks = self.clock.now().saturating_sub(self.ticks);
+        let per_second = u128::from(ticks) * 1_000_000_000 / u128::from(nanos);
+        u64::try_from(per_second).unwrap_or(0)
+    }
+
+    /// Lines about the program and the machine, filled up to whole words with newlines.
+    pub(crate) fn facts(&self) -> Vec<u64> {
+        let program = env::current_exe().unwrap_or_default();
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let processors = std::thread::available_parallelism().map_or(0, usize::from);
+        let facts = format!(
+            "crate=greenlet {}\nprogram={}\nprocess={}\nkernel={}\nprocessors={processors}\nclock={}\nbegun={}\n",
+            env!("CARGO_PKG_VERSION"),
+            program.display().to_string().escape_debug(),
+            process::id(),
+            kernel.trim(),
+            match self.clock {
+                Clock::Cycles => "cycles",
+                Clock::Kernel => "monotonic",
+            },
+            self.wall,
+        );
+        let mut bytes = facts.into_bytes();
+        bytes.resize(bytes.len().next_multiple_of(8), b'\n');
+        let words = bytes.chunks_exact(8);
+        words
+            .map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")))
+            .collect()
+    }
+}

@@ -1,0 +1,246 @@
+//! Who records: a hub, or any other thread.
+
+use std::cell::{Cell, RefCell};
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+
+use super::accounts::Accounts;
+use super::block::Owner;
+use super::event::{Actor, Event, Greenlet, Source, Text};
+use super::ring::Writer;
+use super::session::Session;
+use crate::lock::StaticMutex;
+use crate::sys::task::TaskId;
+
+/// The epoch of the session that goes on; 0 if there is none. All that a hook looks at while recording is
+/// off.
+static EPOCH: AtomicU32 = AtomicU32::new(0);
+
+static SESSION: StaticMutex<Option<Current>> = StaticMutex::new(None);
+
+#[derive(Debug)]
+struct Current {
+    session: Arc<Session>,
+    /// The recorder of all threads that are not hubs.
+    outside: Option<Recorder>,
+}
+
+/// Whether recording is on.
+#[inline]
+pub(crate) fn is_on() -> bool {
+    EPOCH.load(Relaxed) != 0
+}
+
+/// Switches recording on, by a session that `make` makes of its epoch. `None` if it is on already.
+pub(crate) fn start<E>(
+    make: impl FnOnce(u32) -> Result<Session, E>,
+) -> Result<Option<Arc<Session>>, E> {
+    static EPOCHS: AtomicU32 = AtomicU32::new(1);
+    let mut current = SESSION.lock();
+    if current.is_some() {
+        return Ok(None);
+    }
+    let session = Arc::new(make(EPOCHS.fetch_add(1, Relaxed))?);
+    *current = Some(Current {
+        session: session.clone(),
+        outside: None,
+    });
+    // SeqCst: comes before the hubs are told.
+    EPOCH.store(session.epoch(), SeqCst);
+    Ok(Some(session))
+}
+
+/// Switches recording off. What is being recorded at this moment may be lost.
+pub(crate) fn stop() -> Option<Arc<Session>> {
+    let mut current = SESSION.lock();
+    EPOCH.store(0, SeqCst);
+    current.take().map(|current| current.session)
+}
+
+/// The session that goes on.
+pub(crate) fn session() -> Option<Arc<Session>> {
+    let current = SESSION.lock();
+    current.as_ref().map(|current| current.session.clone())
+}
+
+/// In a forked child: the session is its parent's.
+pub(crate) fn forget() {
+    EPOCH.store(0, Relaxed);
+}
+
+/// Records an event of a thread that is no hub, while recording is on.
+#[cold]
+pub(crate) fn record_outside(event: impl FnOnce(&Recorder) -> Event) {
+    // A forked child does not get here: its lock may be held by nobody.
+    if !is_on() {
+        return;
+    }
+    let mut current = SESSION.lock();
+    if let Some(Current { session, outside }) = &mut *current {
+        let recorder = outside.get_or_insert_with(|| Recorder::of_session(session, Owner::NOBODY));
+        recorder.record(event(recorder));
+    }
+}
+
+/// The calling thread, as no hub.
+pub(crate) fn this_thread() -> Actor {
+    Actor::Thread(TaskId::current().as_raw() as u32)
+}
+
+/// A hub's way to its ring. Used by one thread at a time.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    owner: Owner,
+    /// Of the session that it records for.
+    epoch: Cell<u32>,
+    ring: RefCell<Option<Recording>>,
+}
+
+/// What a recorder has while recording is on.
+#[derive(Debug)]
+struct Recording {
+    session: Arc<Session>,
+    writer: Writer,
+    /// Texts of `'static` strings and places whose numbers are known, by address and length.
+    texts: Box<[Cell<Known>; KNOWN]>,
+    accounts: Option<Arc<StaticMutex<Accounts>>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Known {
+    address: usize,
+    length: usize,
+    text: Text,
+}
+
+/// How many texts a recorder remembers.
+const KNOWN: usize = 256;
+
+impl Recorder {
+    pub(crate) fn new(owner: Owner) -> Self {
+        Self {
+            owner,
+            epoch: Cell::new(0),
+            ring: RefCell::new(None),
+        }
+    }
+
+    fn of_session(session: &Arc<Session>, owner: Owner) -> Self {
+        let recorder = Self::new(owner);
+        recorder.join(Some(session.clone()));
+        recorder
+    }
+
+    /// Whether recording was switched on or off since this recorder has looked.
+    #[inline]
+    pub(crate) fn is_behind(&self) -> bool {
+        self.epoch.get() != EPOCH.load(Relaxed)
+    }
+
+    /// Takes part in the session that goes on, or ends taking part in one that has ended. Answers how many
+    /// bytes its ring has; none if it does not record.
+    #[cold]
+    pub(crate) fn catch_up(&self) -> Option<usize> {
+        self.join(session());
+        let ring = self.ring.borrow();
+        ring.as_ref().map(|ring| ring.session.ring_bytes())
+    }
+
+    fn join(&self, session: Option<Arc<Session>>) {
+        self.epoch
+            .set(session.as_ref().map_or(0, |session| session.epoch()));
+        *self.ring.borrow_mut() = session.and_then(|session| {
+            let writer = session.add_ring(self.owner)?;
+            Some(Recording {
+                accounts: session.add_accounts(),
+                session,
+                writer,
+                texts: Box::new([const { Cell::new(Known::NONE) }; KNOWN]),
+            })
+        });
+    }
+
+    /// Records an event. Answers when that was, in ticks; `None` if recording is off.
+    #[inline]
+    pub(crate) fn record(&self, event: Event) -> Option<u64> {
+        let ring = self.ring.borrow();
+        ring.as_ref().map(|ring| ring.writer.record(event))
+    }
+
+    /// Counts a run that has ended, if that is wanted.
+    pub(crate) fn account_run(&self, greenlet: Greenlet, ticks: u64) {
+        self.account(|accounts| accounts.add_run(greenlet, ticks));
+    }
+
+    /// Counts a wake, if that is wanted.
+    pub(crate) fn account_wake(&self, by: Source, greenlet: Greenlet) {
+        self.account(|accounts| accounts.add_wake(by, greenlet));
+    }
+
+    fn account(&self, add: impl FnOnce(&mut Accounts)) {
+        let ring = self.ring.borrow();
+        if let Some(accounts) = ring.as_ref().and_then(|ring| ring.accounts.as_ref()) {
+            add(&mut accounts.lock());
+        }
+    }
+
+    /// The number of a text.
+    pub(crate) fn text(&self, text: &str) -> Text {
+        let ring = self.ring.borrow();
+        ring.as_ref()
+            .map_or(0, |ring| ring.session.texts().number(text))
+    }
+
+    /// The number of a text that stays where it is.
+    #[inline]
+    pub(crate) fn label(&self, label: &'static str) -> Text {
+        self.known(label.as_ptr().addr(), label.len(), |texts| {
+            texts.number(label)
+        })
+    }
+
+    /// The number of a place in the source: its file, line and column.
+    #[inline]
+    pub(crate) fn place(&self, place: &'static Location<'static>) -> Text {
+        let address = std::ptr::from_ref(place).addr();
+        self.known(address, usize::MAX, |texts| {
+            texts.number(&place.to_string())
+        })
+    }
+
+    #[inline]
+    fn known(
+        &self,
+        address: usize,
+        length: usize,
+        number: impl FnOnce(&super::texts::Texts) -> Text,
+    ) -> Text {
+        let ring = self.ring.borrow();
+        let Some(ring) = &*ring else {
+            return 0;
+        };
+        // Places and texts lie at multiples of eight, or close together.
+        let slot = &ring.texts[(address ^ address >> 8) / 8 % KNOWN];
+        let known = slot.get();
+        if (known.address, known.length) == (address, length) {
+            return known.text;
+        }
+        let text = number(ring.session.texts());
+        slot.set(Known {
+            address,
+            length,
+            text,
+        });
+        text
+    }
+}
+
+impl Known {
+    const NONE: Self = Self {
+        address: 0,
+        length: 0,
+        text: 0,
+    };
+}

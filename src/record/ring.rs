@@ -1,0 +1,335 @@
+//! The ring: blocks of events of one writer, the oldest of which is written over.
+//!
+//! The writer never waits. A reader copies a block and then looks whether the block was still the same:
+//!
+//! ```text
+//!   the writer, for a new block           a reader
+//!   1. sequence = UNWRITTEN               a. sequence (Acquire)
+//!   2. a fence (Release)                  b. extent (Acquire), which tells how many words
+//!   3. the other words of the header      c. the words
+//!   4. sequence = n (Release)             d. a fence (Acquire)
+//!      and for an event                   e. sequence: if it is that of (a), all is one block's
+//!   5. its words
+//!   6. extent (Release)
+//! ```
+//!
+//! If (c) has read a word of a later block, then by the fences (e) sees (1) of that block, or what came
+//! after. What (c) reads of its own block was written before the extent that (b) has read.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU64, fence};
+
+use super::block::{BlockHeader, Content, Owner};
+use super::clock::Clock;
+use super::event::{Event, Head};
+use crate::sys::clock;
+use crate::sys::mapping::Mapping;
+
+/// The size of a block: so much of a ring is lost at a time.
+pub(crate) const BLOCK_BYTES: usize = 16 << 10;
+const BLOCK_WORDS: usize = BLOCK_BYTES / 8;
+
+/// A ring has at least so many blocks: one that is written, and one to be read.
+pub(crate) const FEWEST_BLOCKS: usize = 4;
+
+/// The part of a ring that readers use.
+#[derive(Debug)]
+pub(crate) struct Ring {
+    /// A whole number of blocks.
+    memory: Mapping,
+    number: u16,
+    owner: Owner,
+    /// The sequence of the block that is being written, and one; 0 before there is any. Written by the
+    /// writer.
+    begun: AtomicU64,
+    /// Events so far. Written by the writer.
+    events: AtomicU64,
+}
+
+impl Ring {
+    pub(crate) fn new(memory: Mapping, number: u16, owner: Owner) -> Self {
+        assert!(memory.words().len() >= FEWEST_BLOCKS * BLOCK_WORDS);
+        Self {
+            memory,
+            number,
+            owner,
+            begun: AtomicU64::new(0),
+            events: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn number(&self) -> u16 {
+        self.number
+    }
+
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// Events recorded so far.
+    pub(crate) fn events(&self) -> u64 {
+        self.events.load(Relaxed)
+    }
+
+    fn blocks(&self) -> u64 {
+        (self.memory.words().len() / BLOCK_WORDS) as u64
+    }
+
+    /// The word at which a block begins.
+    fn start(&self, sequence: u64) -> usize {
+        (sequence % self.blocks()) as usize * BLOCK_WORDS
+    }
+
+    #[inline]
+    fn block(&self, start: usize) -> &[AtomicU64; BLOCK_WORDS] {
+        let words = &self.memory.words()[start..start + BLOCK_WORDS];
+        words.try_into().expect("a block")
+    }
+
+    /// The sequences of the blocks that may be there still. The last one is being written.
+    pub(crate) fn sequences(&self) -> std::ops::Range<u64> {
+        // Acquire: pairs with the Release in `begin_block`.
+        let end = self.begun.load(Acquire);
+        end.saturating_sub(self.blocks())..end
+    }
+
+    /// A copy of a block, as far as it is written. `None` if it was written over.
+    pub(crate) fn read(&self, sequence: u64) -> Option<(BlockHeader, Vec<u64>)> {
+        let block = self.block(self.start(sequence));
+        // Acquire, twice: (a) and (b) above.
+        let is_there = block[BlockHeader::SEQUENCE].load(Acquire) == sequence;
+        let used = (block[BlockHeader::EXTENT].load(Acquire) >> 32) as usize / 8;
+        let end = (BlockHeader::WORDS + used).min(BLOCK_WORDS);
+        let words: Vec<u64> = block[..end].iter().map(|word| word.load(Relaxed)).collect();
+        fence(Acquire);
+        let is_same = block[BlockHeader::SEQUENCE].load(Relaxed) == sequence;
+        if !is_there || !is_same {
+            return None;
+        }
+        let (head, events) = words.split_at(BlockHeader::WORDS);
+        let header = BlockHeader::decode(head.try_into().expect("a header"))?;
+        // The extent was read once more, and may have grown.
+        let used = (events.len() * 8) as u32;
+        Some((BlockHeader { used, ..header }, events.to_vec()))
+    }
+}
+
+/// The part of a ring that records. There is one for each ring.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    ring: Arc<Ring>,
+    clock: Clock,
+    /// The block that is being written.
+    sequence: Cell<u64>,
+    /// The word of the ring at which that block begins.
+    start: Cell<usize>,
+    /// The word in it where the next event goes.
+    next: Cell<usize>,
+    /// When it began.
+    base_ticks: Cell<u64>,
+}
+
+impl Writer {
+    /// The only one of a new ring.
+    pub(crate) fn new(ring: Arc<Ring>, clock: Clock) -> Self {
+        let writer = Self {
+            ring,
+            clock,
+            sequence: Cell::new(u64::MAX),
+            start: Cell::new(0),
+            next: Cell::new(0),
+            base_ticks: Cell::new(0),
+        };
+        writer.begin_block(clock.now());
+        writer
+    }
+
+    /// Records an event now. Answers when that is, in ticks.
+    #[inline]
+    pub(crate) fn record(&self, event: Event) -> u64 {
+        let event = event.encode();
+        let ticks = self.clock.now();
+        let is_full = self.next.get() + 1 + event.length > BLOCK_WORDS;
+        // So it is if the clock is a little behind, on another processor.
+        let is_far = ticks.wrapping_sub(self.base_ticks.get()) >= Head::TICKS;
+        if is_full || is_far {
+            self.begin_block(ticks);
+        }
+        let block = self.ring.block(self.start.get());
+        let at = self.next.get();
+        let end = at + 1 + event.length;
+        let head = Head::new(&event, ticks - self.base_ticks.get());
+        block[at].store(head.0, Relaxed);
+        for (place, word) in block[at + 1..end].iter().zip(event.words) {
+            place.store(word, Relaxed);
+        }
+        self.next.set(end);
+        let events = &self.ring.events;
+        events.store(events.load(Relaxed) + 1, Relaxed);
+        let used = (end * 8 - BlockHeader::BYTES) as u32;
+        let extent = BlockHeader::extent(BLOCK_BYTES as u32, used);
+        // Release: (6) above.
+        block[BlockHeader::EXTENT].store(extent, Release);
+        ticks
+    }
+
+    #[cold]
+    fn begin_block(&self, ticks: u64) {
+        let sequence = self.sequence.get().wrapping_add(1);
+        let header = BlockHeader {
+            content: Content::Events,
+            ring: self.ring.number,
+            length: BLOCK_BYTES as u32,
+            used: 0,
+            sequence,
+            first_event: self.ring.events(),
+            base_ticks: ticks,
+            base_nanos: clock::now(),
+            owner: self.ring.owner,
+        };
+        let start = self.ring.start(sequence);
+        let block = self.ring.block(start);
+        block[BlockHeader::SEQUENCE].store(BlockHeader::UNWRITTEN, Relaxed);
+        fence(Release);
+        for (index, word) in header.encode().into_iter().enumerate() {
+            if index != BlockHeader::SEQUENCE {
+                block[index].store(word, Relaxed);
+            }
+        }
+        // Release: (4) above.
+        block[BlockHeader::SEQUENCE].store(sequence, Release);
+        self.sequence.set(sequence);
+        self.start.set(start);
+        self.next.set(BlockHeader::WORDS);
+        self.base_ticks.set(ticks);
+        // Release: pairs with the Acquire in `sequences`.
+        self.ring.begun.store(sequence + 1, Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    const OWNER: Owner = Owner {
+        runtime: 1,
+        hub: 0,
+        thread: 7,
+    };
+
+    fn ring(blocks: usize) -> Arc<Ring> {
+        let memory = Mapping::private(blocks * BLOCK_BYTES).unwrap();
+        Arc::new(Ring::new(memory, 3, OWNER))
+    }
+
+    /// The events of a block: each with its ticks since the block began.
+    fn decode(words: &[u64]) -> Vec<Event> {
+        let mut events = Vec::new();
+        let mut rest = words;
+        while let [head, tail @ ..] = rest {
+            let (event, after) = tail.split_at(Head(*head).length());
+            events.push(Event::decode(Head(*head), event).expect("an event"));
+            rest = after;
+        }
+        events
+    }
+
+    fn numbers(words: &[u64]) -> Vec<u64> {
+        let number = |event: Event| match event {
+            Event::Run { greenlet, .. } => greenlet,
+            other => panic!("{other:?}"),
+        };
+        decode(words).into_iter().map(number).collect()
+    }
+
+    fn run(greenlet: u64) -> Event {
+        Event::Run { greenlet, run: 1 }
+    }
+
+    #[test]
+    fn what_was_recorded_is_read_in_order() {
+        for clock in [Clock::Cycles, Clock::Kernel] {
+            let ring = ring(FEWEST_BLOCKS);
+            let writer = Writer::new(ring.clone(), clock);
+            for number in 0..10 {
+                writer.record(run(number));
+            }
+            assert_eq!((ring.sequences(), ring.events()), (0..1, 10));
+            let (header, words) = ring.read(0).unwrap();
+            assert_eq!(numbers(&words), (0..10).collect::<Vec<_>>());
+            assert_eq!(
+                (header.ring, header.owner, header.first_event),
+                (3, OWNER, 0)
+            );
+            assert_eq!(header.used as usize, words.len() * 8);
+        }
+    }
+
+    #[test]
+    fn the_oldest_block_is_written_over_and_the_others_tell_what_is_missing() {
+        let ring = ring(FEWEST_BLOCKS);
+        let writer = Writer::new(ring.clone(), Clock::Kernel);
+        let all = 10_000;
+        for number in 0..all {
+            writer.record(run(number));
+        }
+        let sequences = ring.sequences();
+        assert!(sequences.start > 0);
+        assert_eq!(ring.read(sequences.start - 1), None);
+        let mut next = None;
+        for sequence in sequences {
+            let (header, words) = ring.read(sequence).unwrap();
+            let found = numbers(&words);
+            assert_eq!(header.first_event, found[0]);
+            assert_eq!(next.unwrap_or(found[0]), found[0]);
+            next = found.last().map(|last| last + 1);
+        }
+        assert_eq!(next, Some(all));
+    }
+
+    #[test]
+    fn a_long_silence_begins_a_block() {
+        let ring = ring(FEWEST_BLOCKS);
+        let writer = Writer::new(ring.clone(), Clock::Kernel);
+        writer.record(run(0));
+        writer.base_ticks.set(writer.base_ticks.get() - Head::TICKS);
+        writer.record(run(1));
+        assert_eq!(ring.sequences(), 0..2);
+        let (header, words) = ring.read(1).unwrap();
+        assert_eq!((header.first_event, numbers(&words)), (1, vec![1]));
+    }
+
+    #[test]
+    fn a_reader_beside_the_writer_sees_whole_blocks_or_none() {
+        let ring = ring(FEWEST_BLOCKS);
+        let reader = ring.clone();
+        let end = if cfg!(miri) { 5_000 } else { 2_000_000 };
+        let (mut whole, mut seen) = (0, 0);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let writer = Writer::new(ring.clone(), Clock::Cycles);
+                for number in 1..end {
+                    writer.record(run(number));
+                }
+            });
+            while seen + 1 < end {
+                for sequence in reader.sequences() {
+                    let Some((header, words)) = reader.read(sequence) else {
+                        continue;
+                    };
+                    let found = numbers(&words);
+                    let first = header.first_event + 1;
+                    let expected: Vec<u64> = (first..first + found.len() as u64).collect();
+                    assert_eq!(found, expected);
+                    whole += 1;
+                    seen = seen.max(found.last().copied().unwrap_or(0));
+                }
+            }
+        });
+        assert!(whole > 0);
+    }
+}

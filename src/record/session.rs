@@ -1,0 +1,180 @@
+//! A session: from when recording is switched on to when it is switched off. There is one at a time.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::accounts::Accounts;
+use super::block::{BlockHeader, Content, FileHeader, Owner};
+use super::clock::Clock;
+use super::file::Start;
+use super::ring::{BLOCK_BYTES, FEWEST_BLOCKS, Ring, Writer};
+use super::texts::Texts;
+use crate::lock::StaticMutex;
+use crate::sys::mapping::Mapping;
+
+/// Room for texts.
+const TEXTS_BYTES: usize = 4 << 20;
+
+/// In a mapped file: where the texts begin.
+const TEXTS_AT: u64 = 4096;
+
+/// A million rings of the default size would not fit into memory, nor their numbers into 16 bits.
+const MOST_RINGS: usize = 4096;
+
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Tells it from others.
+    epoch: u32,
+    start: Start,
+    ring_bytes: usize,
+    /// The file that rings are mapped from, if they are.
+    file: Option<File>,
+    texts: Texts,
+    rings: StaticMutex<Rings>,
+    /// Those of every recorder, if they are wanted.
+    accounts: Option<StaticMutex<Vec<Arc<StaticMutex<Accounts>>>>>,
+}
+
+#[derive(Debug, Default)]
+struct Rings {
+    all: Vec<Arc<Ring>>,
+    /// Why a ring could not be made, the first time.
+    failed: Option<io::Error>,
+}
+
+impl Session {
+    /// Rings of about so many bytes each, in memory, or in a new file that is mapped.
+    pub(crate) fn new(
+        epoch: u32,
+        ring_bytes: usize,
+        path: Option<&Path>,
+        accounts: bool,
+    ) -> io::Result<Self> {
+        let ring_bytes = ring_bytes.next_multiple_of(BLOCK_BYTES);
+        let ring_bytes = ring_bytes.max(FEWEST_BLOCKS * BLOCK_BYTES);
+        let start = Start::now();
+        let file = path.map(|path| create(path, &start)).transpose()?;
+        let texts = match &file {
+            Some(file) => Mapping::of_file(file, TEXTS_AT, TEXTS_BYTES)?,
+            None => Mapping::private(TEXTS_BYTES)?,
+        };
+        Ok(Self {
+            epoch,
+            start,
+            ring_bytes,
+            file,
+            texts: Texts::new(texts),
+            rings: StaticMutex::default(),
+            accounts: accounts.then(StaticMutex::default),
+        })
+    }
+
+    pub(crate) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    pub(crate) fn start(&self) -> &Start {
+        &self.start
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        self.start.clock
+    }
+
+    pub(crate) fn texts(&self) -> &Texts {
+        &self.texts
+    }
+
+    /// How many bytes a ring has.
+    pub(crate) fn ring_bytes(&self) -> usize {
+        self.ring_bytes
+    }
+
+    /// For a new recorder.
+    pub(super) fn add_accounts(&self) -> Option<Arc<StaticMutex<Accounts>>> {
+        let accounts = Arc::default();
+        self.accounts.as_ref()?.lock().push(Arc::clone(&accounts));
+        Some(accounts)
+    }
+
+    /// What all recorders have counted, if they do.
+    pub(crate) fn accounts(&self) -> Option<Accounts> {
+        let mut sum = Accounts::default();
+        for accounts in self.accounts.as_ref()?.lock().iter() {
+            sum.add(&accounts.lock());
+        }
+        Some(sum)
+    }
+
+    /// The rings so far.
+    pub(crate) fn rings(&self) -> Vec<Arc<Ring>> {
+        self.rings.lock().all.clone()
+    }
+
+    /// Why a ring could not be made, if that was so.
+    pub(crate) fn failure(&self) -> Option<io::Error> {
+        self.rings.lock().failed.take()
+    }
+
+    /// A new ring's writer. `None` if there is no memory, or no room on the disk.
+    pub(super) fn add_ring(&self, owner: Owner) -> Option<Writer> {
+        let mut rings = self.rings.lock();
+        let number = rings.all.len();
+        let memory = match &self.file {
+            _ if number == MOST_RINGS => Err(io::ErrorKind::QuotaExceeded.into()),
+            Some(file) => {
+                let first = TEXTS_AT + TEXTS_BYTES as u64;
+                Mapping::of_file(
+                    file,
+                    first + (number * self.ring_bytes) as u64,
+                    self.ring_bytes,
+                )
+            }
+            None => Mapping::private(self.ring_bytes),
+        };
+        match memory {
+            Ok(memory) => {
+                let ring = Arc::new(Ring::new(memory, number as u16, owner));
+                rings.all.push(ring.clone());
+                Some(Writer::new(ring, self.clock()))
+            }
+            Err(error) => {
+                rings.failed.get_or_insert(error);
+                None
+            }
+        }
+    }
+}
+
+/// A new file, with all that comes before the texts. One that is there is replaced: a process may have it
+/// mapped.
+fn create(path: &Path, start: &Start) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    let file = options
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    let first_block = (FileHeader::WORDS * 8) as u64;
+    let facts = start.facts();
+    let header = BlockHeader {
+        length: (TEXTS_AT - first_block) as u32,
+        used: (facts.len() * 8) as u32,
+        ..BlockHeader::of_no_ring(Content::Facts)
+    };
+    let mut words = start.header(first_block).encode().to_vec();
+    words.extend(header.encode());
+    words.extend(facts);
+    words.truncate(TEXTS_AT as usize / 8);
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    file.write_all_at(&bytes, 0)?;
+    Ok(file)
+}

@@ -1,0 +1,220 @@
+//! What the scheduler records, while recording is on. While it is off a hook is one load and a branch.
+//!
+//! A hub records in its own ring, also for the greenlets that it runs; all other threads share one.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use corosensei::CoroutineResult;
+
+use super::current::{self, Current};
+use super::greenlet_cell::GreenletCell;
+use super::hub::Hub;
+use super::park::Handoff;
+use crate::reason::WaitCell;
+use crate::record::{self, Actor, Ended, Event, Recorder, Source, State, Stop, Wait};
+use crate::waker::Outcome;
+
+/// When recording begins, a hub tells of as many greenlets as this part of its ring has room for.
+const STATUS_PART: usize = 4;
+/// About so many bytes each.
+const STATUS_BYTES: usize = 48;
+
+impl Hub {
+    /// Takes part in recording, or ends doing so, if that was switched since.
+    #[inline]
+    pub(super) fn attend_recording(&self) {
+        if self.recorder.is_behind() {
+            self.catch_up();
+        }
+    }
+
+    #[cold]
+    fn catch_up(&self) {
+        let Some(ring_bytes) = self.recorder.catch_up() else {
+            return;
+        };
+        let mut left = ring_bytes / STATUS_PART / STATUS_BYTES;
+        self.registry.for_each(|greenlet| {
+            if left > 0 {
+                left -= 1;
+                self.recorder.record(status(greenlet, &self.recorder));
+            }
+        });
+    }
+
+    /// Records an event of this hub's. Answers when that was, in ticks.
+    #[cold]
+    pub(super) fn record(&self, event: impl FnOnce(&Recorder) -> Event) -> Option<u64> {
+        self.attend_recording();
+        self.recorder.record(event(&self.recorder))
+    }
+
+    /// The hub has slept; in the poll, if that has `woken` greenlets.
+    #[cold]
+    pub(super) fn record_awake(&self, woken: Option<usize>) {
+        self.record(|_| Event::Awake);
+        if let Some(woken) = woken {
+            let woken = woken as u32;
+            self.record(|_| Event::Poll { woken });
+        }
+    }
+
+    /// The hub is about to run it.
+    #[cold]
+    pub(super) fn record_run(&self, greenlet: &GreenletCell) {
+        let run = greenlet.begin_run();
+        let number = greenlet.cell().id().number();
+        let began = self.record(|_| Event::Run {
+            greenlet: number,
+            run,
+        });
+        self.run_began.set(began.unwrap_or(0));
+    }
+
+    /// It has left the CPU.
+    #[cold]
+    pub(super) fn record_stop(
+        &self,
+        greenlet: &GreenletCell,
+        result: &CoroutineResult<Handoff, ()>,
+    ) {
+        let number = greenlet.cell().id().number();
+        let why = match result {
+            CoroutineResult::Yield(Handoff::Yield) => Stop::Yield,
+            CoroutineResult::Yield(Handoff::Park(_)) => {
+                Stop::Wait(wait(greenlet.cell().waits_for()))
+            }
+            CoroutineResult::Return(()) => Stop::End,
+        };
+        let run = greenlet.runs();
+        let ended = self.record(|_| Event::Stop {
+            greenlet: number,
+            run,
+            why,
+        });
+        let began = self.run_began.replace(0);
+        if let Some(ended) = ended.filter(|_| began != 0) {
+            self.recorder
+                .account_run(number, ended.saturating_sub(began));
+        }
+        self.stopped.set(number);
+    }
+
+    /// Whoever ends a park at this moment, on this hub.
+    fn waker(&self, current: Current, outcome: Outcome) -> Source {
+        if let Some(greenlet) = current.greenlet() {
+            return Source::Actor(Actor::Greenlet(greenlet.cell().id().number()));
+        }
+        // What a greenlet does when it parks is done by the hub.
+        let commits = !self.remote().committing.load(Relaxed).is_null();
+        match outcome {
+            Outcome::Deadline => Source::Timer,
+            _ if commits => Source::Actor(Actor::Greenlet(self.stopped.get())),
+            Outcome::Woken => Source::Reactor,
+            Outcome::Cancelled => Source::Unknown,
+        }
+    }
+}
+
+/// A greenlet's park was ended, by the caller, who has the right to run it.
+#[cold]
+pub(super) fn record_wake(greenlet: &GreenletCell, current: Current) {
+    let number = greenlet.cell().id().number();
+    let outcome = greenlet.header().outcome();
+    let wake = |by| Event::Wake {
+        greenlet: number,
+        run: greenlet.runs(),
+        by,
+        outcome: match outcome {
+            Outcome::Woken => Ended::Woken,
+            Outcome::Deadline => Ended::Deadline,
+            Outcome::Cancelled => Ended::Cancelled,
+        },
+    };
+    match current.hub() {
+        Some(hub) => {
+            let by = hub.waker(current, outcome);
+            hub.record(|_| wake(by));
+            hub.recorder.account_wake(by, number);
+        }
+        None => record::record_outside(|recorder| {
+            let by = match outcome {
+                // The monitor does it for a hub that is stuck.
+                Outcome::Deadline => Source::Timer,
+                _ => Source::Actor(record::this_thread()),
+            };
+            recorder.account_wake(by, number);
+            wake(by)
+        }),
+    }
+}
+
+/// A greenlet was spawned, and is not queued yet.
+#[cold]
+pub(super) fn record_spawn(greenlet: &GreenletCell) {
+    let cell = greenlet.cell();
+    let number = cell.id().number();
+    record(|recorder, who| Event::Spawn {
+        greenlet: number,
+        parent: match who {
+            Actor::Greenlet(parent) => parent,
+            Actor::Thread(_) => 0,
+        },
+        site: recorder.place(cell.spawned_at()),
+    });
+    if let Some(name) = cell.name() {
+        record(|recorder, _| Event::Name {
+            greenlet: number,
+            name: recorder.text(name),
+        });
+    }
+}
+
+/// Records an event of the calling greenlet's or thread's.
+#[cold]
+pub(crate) fn record(event: impl FnOnce(&Recorder, Actor) -> Event) {
+    let current = current::get();
+    match current.hub() {
+        Some(hub) => {
+            let who = current
+                .greenlet()
+                .map(|greenlet| greenlet.cell().id().number());
+            let who = who.map_or_else(record::this_thread, Actor::Greenlet);
+            hub.record(|recorder| event(recorder, who));
+        }
+        None => record::record_outside(|recorder| event(recorder, record::this_thread())),
+    }
+}
+
+/// The calling greenlet, or this thread.
+pub(crate) fn who() -> Actor {
+    match current::get().greenlet() {
+        Some(greenlet) => Actor::Greenlet(greenlet.cell().id().number()),
+        None => record::this_thread(),
+    }
+}
+
+/// What a greenlet does, as far as can be told from outside.
+fn status(greenlet: &GreenletCell, recorder: &Recorder) -> Event {
+    let cell = greenlet.cell();
+    let waits_for = cell.waits_for();
+    let state = match waits_for.get() {
+        Some(_) => State::Waiting(wait(waits_for)),
+        None => State::Ready,
+    };
+    Event::Status {
+        greenlet: cell.id().number(),
+        run: greenlet.runs(),
+        state,
+        parent: 0,
+        site: recorder.place(cell.spawned_at()),
+        name: cell.name().map_or(0, |name| recorder.text(name)),
+        since: waits_for.age(super::coarse_clock::now()).as_nanos() as u64,
+    }
+}
+
+/// What is waited for. Nothing is known of a wait that has just ended.
+fn wait(cell: &WaitCell) -> Wait {
+    let (reason, object) = cell.code().unwrap_or((u8::MAX >> 1, Wait::NO_OBJECT));
+    Wait { reason, object }
+}
