@@ -18,6 +18,7 @@ use crate::sched::{
     Shared, SpawnOptions, StackUsage, Stats,
 };
 use crate::stack;
+use crate::trace;
 
 /// The stack of the greenlet that `run` starts: as large as a main thread's.
 const MAIN_STACK: usize = 8 << 20;
@@ -43,6 +44,8 @@ pub struct Runtime {
     workers: Vec<thread::JoinHandle<()>>,
     /// Ctrl-C interrupts `run`.
     ctrl_c: bool,
+    /// The socket of `GREENLET_TOP`.
+    _top: Option<Arc<trace::Server>>,
 }
 
 impl Runtime {
@@ -386,6 +389,7 @@ impl RuntimeBuilder {
             shared,
             workers,
             ctrl_c: self.ctrl_c.unwrap_or(true),
+            _top: blocking::offload(trace::serve_by_environment),
         })
     }
 

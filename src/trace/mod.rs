@@ -1,6 +1,12 @@
 //! Seeing what the scheduler does.
 
+mod serve;
+
 use crate::reason::WaitReason;
+
+pub use serve::{Server, serve};
+
+pub(crate) use serve::serve_by_environment;
 
 pub use crate::record::{Actor, Ended, Event, Greenlet, Source, State, Stop, Text, Wait};
 
