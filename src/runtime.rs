@@ -201,7 +201,10 @@ impl Drop for Runtime {
             return;
         }
         let workers = std::mem::take(&mut self.workers);
-        blocking::offload_drop(|| sched::end(&self.shared, workers));
+        blocking::offload_drop(|| {
+            sched::end(&self.shared, workers);
+            trace::flush();
+        });
         // Descriptors that outlive the runtime register with another one.
         self.shared.reactor.close();
     }
@@ -354,7 +357,7 @@ impl RuntimeBuilder {
     ///
     /// - `Hubs`: a number of hubs out of range, or `GREENLET_HUBS` is no number.
     /// - `StackSize`: less than 16 KiB, or more than there is address space.
-    /// - `Environment`: `GREENLET_STACK_SIZE` is no number, or `GREENLET_BLOCKING_THREADS` or
+    /// - `Environment`: `GREENLET_TRACE` makes no sense, `GREENLET_STACK_SIZE` is no number, or `GREENLET_BLOCKING_THREADS` or
     ///   `GREENLET_BLOCKING_QUEUE` is none above zero.
     /// - `ThreadLocals`: greenlets cannot have thread-locals of their own here; it says why.
     /// - `Io`: the system refuses threads, descriptors or memory.
@@ -372,6 +375,7 @@ impl RuntimeBuilder {
             .filter(|size| *size >= stack::MIN_SIZE)
             .and_then(|size| sched::slot_size(size, support))
             .ok_or(BuildError::StackSize(size))?;
+        trace::obey().map_err(|(name, value)| BuildError::Environment { name, value })?;
         panic_message::install();
         blocking::set_limits(blocking_threads, blocking_queue);
         let monitor = MonitorOptions {

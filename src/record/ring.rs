@@ -73,6 +73,12 @@ impl Ring {
         self.events.load(Relaxed)
     }
 
+    /// Those of them that are there still.
+    pub(crate) fn kept_events(&self) -> u64 {
+        let oldest = self.sequences().find_map(|sequence| self.read(sequence));
+        oldest.map_or(0, |(header, _)| self.events() - header.first_event)
+    }
+
     fn blocks(&self) -> u64 {
         (self.memory.words().len() / BLOCK_WORDS) as u64
     }
@@ -147,7 +153,8 @@ impl Writer {
     }
 
     /// Records an event now. Answers when that is, in ticks.
-    #[inline]
+    // Where it is known which event it is, little is left of this.
+    #[inline(always)]
     pub(crate) fn record(&self, event: Event) -> u64 {
         let event = event.encode();
         let ticks = self.clock.now();
@@ -162,8 +169,8 @@ impl Writer {
         let end = at + 1 + event.length;
         let head = Head::new(&event, ticks - self.base_ticks.get());
         block[at].store(head.0, Relaxed);
-        for (place, word) in block[at + 1..end].iter().zip(event.words) {
-            place.store(word, Relaxed);
+        for (index, word) in event.words[..event.length].iter().enumerate() {
+            block[at + 1 + index].store(*word, Relaxed);
         }
         self.next.set(end);
         let events = &self.ring.events;

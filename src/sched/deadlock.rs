@@ -12,12 +12,12 @@ use std::thread;
 use std::time::Duration;
 
 use super::cell::Id;
-use super::own_threads;
 use super::roll_call::Waiting;
 use super::sampler;
 use super::shared::Shared;
 use super::signals;
 use super::thread_cell;
+use crate::record::{self, Trigger};
 use crate::sys::task;
 
 /// The first look for a deadlock is repeated after this, and then after twice as long each time.
@@ -124,6 +124,7 @@ impl Detector {
             let told = runtimes
                 .iter()
                 .filter(|runtime| runtime.mains.tell(&deadlock));
+            record::pull(Trigger::Deadlock);
             if told.count() == 0 {
                 self.told = Some(state);
                 untold = Some(deadlock);
@@ -240,7 +241,7 @@ impl Snapshot {
         Some(Self {
             switches,
             blocked: thread_cell::blocked(),
-            own: own_threads::counted(),
+            own: record::own_threads(),
         })
     }
 }

@@ -21,7 +21,6 @@
 //! | `mains`, `interrupt` | the greenlets that `Runtime::run` waits for, and how Ctrl-C ends them |
 //! | `signals` | handlers of signals that users wait for |
 //! | `deadlock`, `roll_call` | finding greenlets that nothing can wake, and asking them why |
-//! | `own_threads` | threads of the crate's that wake nobody |
 //! | `numbers`, `histogram` | what metrics are made of |
 //! | `coarse_clock` | the time, about |
 //! | `ground` | a stack with its thread-locals |
@@ -47,7 +46,6 @@ mod mains;
 mod monitor;
 mod numbers;
 mod overflow;
-mod own_threads;
 mod park;
 mod queue;
 mod recording;
@@ -80,9 +78,8 @@ pub(crate) use greenlet_cell::SpawnOptions;
 pub(crate) use histogram::{CLASSES, Histogram};
 pub(crate) use interrupt::Interruptible;
 pub(crate) use mains::Main;
-pub(crate) use monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked};
-pub(crate) use numbers::{runtimes, wake_hubs};
-pub(crate) use own_threads::OwnThread;
+pub(crate) use monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked, wake_hubs};
+pub(crate) use numbers::runtimes;
 pub(crate) use park::{
     assert_can_park, can_park, on_thread_stack, park, park_shielded, unwind_cancelled,
     unwind_if_cancelled, yield_now,

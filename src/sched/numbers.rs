@@ -96,11 +96,6 @@ impl Remote {
     }
 }
 
-/// Has every hub look around, those that sleep, too.
-pub(crate) fn wake_hubs() {
-    runtimes().iter().for_each(|runtime| runtime.notify_all());
-}
-
 /// The runtimes of this process that have not ended, in the order of their numbers.
 pub(crate) fn runtimes() -> Vec<Arc<Shared>> {
     let mut runtimes = monitor::watched();

@@ -28,9 +28,10 @@ use std::time::Duration;
 
 use self::client::Client;
 use self::socket::Socket;
+pub(super) use self::stream::give_way;
 use crate::blocking;
 use crate::lock::StaticMutex;
-use crate::sched::OwnThread;
+use crate::record::OwnThread;
 use crate::sys::event_fd::EventFd;
 use crate::sys::poll::{self, Polled};
 

@@ -8,7 +8,7 @@ use super::State;
 use super::program;
 use super::stream::{self, Subscription};
 use crate::metrics::metrics;
-use crate::sched::OwnThread;
+use crate::record::OwnThread;
 
 /// No request is longer.
 const LONGEST_REQUEST: u64 = 256;

@@ -99,6 +99,17 @@ impl Drop for Subscription {
     }
 }
 
+/// Ends recording that was switched on for clients, because the program wants to record: their streams end,
+/// and when they come again they see what the program records.
+pub(in super::super) fn give_way() {
+    let mut ours = OURS.lock();
+    let session = record::session();
+    let is_on = |ours: &Ours| session.is_some_and(|session| Arc::ptr_eq(&session, &ours.session));
+    if ours.take().is_some_and(|ours| is_on(&ours)) {
+        record::stop();
+    }
+}
+
 /// Sends what is recorded until the client goes, takes nothing for a while, the server ends or recording
 /// does.
 pub(super) fn send(

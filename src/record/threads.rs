@@ -34,7 +34,7 @@ impl Drop for OwnThread {
 }
 
 /// How many threads are counted, and how often that has changed.
-pub(super) fn counted() -> (usize, u32) {
+pub(crate) fn own_threads() -> (usize, u32) {
     // SeqCst: the deadlock detector's snapshots are in one order with the changes.
     let counted = COUNTED.load(SeqCst);
     (counted as u32 as usize, (counted >> 32) as u32)
@@ -52,11 +52,11 @@ mod tests {
 
     #[test]
     fn a_thread_counts_while_it_says_so_and_every_change_is_seen() {
-        let changes = || counted().1;
+        let changes = || own_threads().1;
         let before = changes();
         thread::spawn(move || {
             let own = OwnThread::count();
-            assert!(counted().0 > 0);
+            assert!(own_threads().0 > 0);
             drop(own);
         })
         .join()

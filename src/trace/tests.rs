@@ -1,0 +1,5 @@
+//! Traces made by hand, and what is read from them.
+
+pub(super) mod builder;
+mod read;
+mod timeline;
