@@ -7,6 +7,8 @@ mod read;
 mod recording;
 mod serve;
 mod span;
+#[cfg(feature = "analysis")]
+mod stream;
 mod summary;
 #[cfg(all(test, feature = "analysis"))]
 mod tests;
@@ -23,6 +25,8 @@ pub use read::{Lost, Problem, ReadError, Record, Ring, Status, Trace};
 pub use recording::{is_on, snapshot, start, stop};
 pub use serve::{Server, serve};
 pub use span::{SpanGuard, counter, mark, span};
+#[cfg(feature = "analysis")]
+pub use stream::Stream;
 pub use summary::{Account, Accounts, RingSummary, Summary};
 #[cfg(feature = "analysis")]
 pub use timeline::{

@@ -2,4 +2,5 @@
 
 pub(super) mod builder;
 mod read;
+mod stream;
 mod timeline;

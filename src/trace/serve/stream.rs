@@ -4,6 +4,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use super::State;
@@ -18,6 +19,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The size of a ring, where recording was off before. What a hub records in a pause fits in, unless it
 /// does nothing but switch.
 const RING_BYTES: usize = 2 << 20;
+
+/// How long the clocks are compared before a trace begins.
+const CALIBRATION: Duration = Duration::from_millis(20);
 
 /// Recording that was switched on for clients, and how many there are.
 static OURS: StaticMutex<Option<Ours>> = StaticMutex::new(None);
@@ -48,6 +52,8 @@ impl Subscription {
             });
             drop(ours);
             sched::wake_hubs();
+            // The header of the trace tells how fast the clock of events is, by then.
+            thread::sleep(CALIBRATION);
             return Ok(Self {
                 session,
                 is_ours: true,
