@@ -38,8 +38,9 @@ use crate::sys::poll::{self, Polled};
 /// So many may be connected at a time.
 const MOST_CLIENTS: usize = 8;
 
-/// A client that takes nothing for so long is dropped.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// A client that takes nothing for twice as long is dropped: the kernel takes some of what is to be sent, and
+/// says so after this time.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// After accepting has failed, as for want of descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
