@@ -22,9 +22,8 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, fence};
 
 use super::block::{BlockHeader, Content, Owner};
-use super::clock::Clock;
+use super::clock::{Clock, Pair};
 use super::event::{Event, Head};
-use crate::sys::clock;
 use crate::sys::mapping::Mapping;
 
 /// The size of a block: so much of a ring is lost at a time.
@@ -148,7 +147,7 @@ impl Writer {
             next: Cell::new(0),
             base_ticks: Cell::new(0),
         };
-        writer.begin_block(clock.now());
+        writer.begin_block();
         writer
     }
 
@@ -157,12 +156,12 @@ impl Writer {
     #[inline(always)]
     pub(crate) fn record(&self, event: Event) -> u64 {
         let event = event.encode();
-        let ticks = self.clock.now();
+        let mut ticks = self.clock.now();
         let is_full = self.next.get() + 1 + event.length > BLOCK_WORDS;
         // So it is if the clock is a little behind, on another processor.
         let is_far = ticks.wrapping_sub(self.base_ticks.get()) >= Head::TICKS;
         if is_full || is_far {
-            self.begin_block(ticks);
+            ticks = self.begin_block();
         }
         let block = self.ring.block(self.start.get());
         let at = self.next.get();
@@ -182,8 +181,10 @@ impl Writer {
         ticks
     }
 
+    /// Answers when that is, in ticks.
     #[cold]
-    fn begin_block(&self, ticks: u64) {
+    fn begin_block(&self) -> u64 {
+        let Pair { ticks, nanos } = self.clock.pair();
         let sequence = self.sequence.get().wrapping_add(1);
         let header = BlockHeader {
             content: Content::Events,
@@ -193,7 +194,7 @@ impl Writer {
             sequence,
             first_event: self.ring.events(),
             base_ticks: ticks,
-            base_nanos: clock::now(),
+            base_nanos: nanos,
             owner: self.ring.owner,
         };
         let start = self.ring.start(sequence);
@@ -213,6 +214,7 @@ impl Writer {
         self.base_ticks.set(ticks);
         // Release: pairs with the Acquire in `sequences`.
         self.ring.begun.store(sequence + 1, Release);
+        ticks
     }
 }
 
