@@ -2,6 +2,8 @@
 
 #[cfg(feature = "analysis")]
 mod read;
+#[cfg(feature = "analysis")]
+mod report;
 #[cfg(all(test, feature = "analysis"))]
 mod tests;
 #[cfg(feature = "analysis")]
@@ -11,6 +13,12 @@ use crate::reason::WaitReason;
 
 #[cfg(feature = "analysis")]
 pub use read::{Lost, Problem, ReadError, Record, Ring, Status, Trace};
+#[cfg(feature = "analysis")]
+pub use report::{
+    CounterReport, Figures, GreenletTotals, GroupLatency, HubReport, Latency, Lint, LintKind,
+    LongRunReport, LostEvents, MarkReport, ObjectTotals, Overview, Report, SiteTotals, SpanReport,
+    Totals, WaitTotals, WakePair,
+};
 #[cfg(feature = "analysis")]
 pub use timeline::{
     CounterValue, Doing, Hub, HubSlice, Job, Life, LongRun, Mark, Ready, Slice, Span, Timeline,
