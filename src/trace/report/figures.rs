@@ -46,8 +46,9 @@ impl Figures {
         histogram.reset();
         let (mut total, mut min, mut max) = (0_u64, u64::MAX, 0);
         for value in values {
-            // It grows as is needed, up to any value.
-            histogram.saturating_record(value);
+            // It grows as is needed, up to this.
+            let countable = value.min(i64::MAX as u64);
+            histogram.record(countable).expect("there is memory");
             total = total.saturating_add(value);
             min = min.min(value);
             max = max.max(value);
