@@ -1,5 +1,7 @@
 //! Seeing what the scheduler does.
 
+#[cfg(feature = "analysis")]
+mod check;
 mod environment;
 mod options;
 #[cfg(feature = "analysis")]
@@ -9,6 +11,8 @@ mod recording;
 mod report;
 mod span;
 mod summary;
+#[cfg(feature = "analysis")]
+mod tell;
 #[cfg(all(test, feature = "analysis"))]
 mod tests;
 #[cfg(feature = "analysis")]
@@ -18,6 +22,8 @@ mod toggle;
 use crate::reason::WaitReason;
 
 pub use crate::record::{Actor, Ended, Event, Greenlet, Source, State, Stop, Text, Trigger, Wait};
+#[cfg(feature = "analysis")]
+pub use check::{Rule, Violation, check, check_whole};
 pub use options::Options;
 #[cfg(feature = "analysis")]
 pub use read::{Lost, Problem, ReadError, Record, Ring, Status, Trace};

@@ -1,10 +1,12 @@
 //! What hubs did, and what kept them from it.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::labels::Labels;
 use crate::record::Greenlet;
-use crate::trace::{LongRun, Timeline, Trace};
+use crate::trace::{Doing, Hub, LongRun, Slice, Timeline, Trace};
 
 /// What a hub did.
 #[derive(Clone, Debug, Serialize)]
@@ -73,52 +75,48 @@ pub struct LongRunReport {
 }
 
 pub(super) fn hubs(trace: &Trace, timeline: &Timeline) -> Vec<HubReport> {
+    let ring = |hub: &Hub| &trace.rings()[usize::from(hub.ring)];
+    let place = |hub: &Hub| (ring(hub).runtime, ring(hub).hub.unwrap_or_default());
+    // Steals are told by the thief.
+    let mut robbed: HashMap<(u16, u16), u64> = HashMap::new();
+    for hub in timeline.hubs() {
+        for &(_, victim) in &hub.steals {
+            *robbed.entry((place(hub).0, victim)).or_default() += 1;
+        }
+    }
+    // On the CPU, and in the kernel.
+    let mut blocked: HashMap<(u16, u16), [u64; 2]> = HashMap::new();
+    for Episode { last, nanos, .. } in episodes(timeline) {
+        let blocked = blocked.entry((last.runtime, last.hub)).or_default();
+        let blocked = &mut blocked[usize::from(last.in_kernel)];
+        *blocked = blocked.saturating_add(nanos);
+    }
     let mut reports = Vec::new();
     for hub in timeline.hubs() {
-        let ring = &trace.rings()[usize::from(hub.ring)];
-        let duration = hub.end - hub.begin;
         let sleeps = hub.slices.iter().filter(|slice| slice.is_sleep()).count();
         let sum = |list: &[(u64, u32)]| list.iter().map(|&(_, woken)| u64::from(woken)).sum();
-        let mut report = HubReport {
-            name: ring.to_string(),
-            runtime: ring.runtime,
-            hub: ring.hub.unwrap_or_default(),
-            thread: ring.thread,
-            duration_ns: duration,
+        let all = hub.running.saturating_add(hub.sleeping);
+        let blocked = blocked.get(&place(hub)).copied().unwrap_or_default();
+        reports.push(HubReport {
+            name: ring(hub).to_string(),
+            runtime: place(hub).0,
+            hub: place(hub).1,
+            thread: ring(hub).thread,
+            duration_ns: hub.end - hub.begin,
             running_ns: hub.running,
             sleeping_ns: hub.sleeping,
             scheduling_ns: hub.scheduling,
-            utilisation: part(hub.running, hub.running + hub.sleeping + hub.scheduling),
+            utilisation: part(hub.running, all.saturating_add(hub.scheduling)),
             runs: (hub.slices.len() - sleeps) as u64,
             sleeps: sleeps as u64,
             steals: hub.steals.len() as u64,
-            robbed: 0,
+            robbed: robbed.get(&place(hub)).copied().unwrap_or(0),
             polls: hub.polls.len() as u64,
             polled: sum(&hub.polls),
             timed_out: sum(&hub.timers),
-            blocked_on_cpu_ns: 0,
-            blocked_in_kernel_ns: 0,
-        };
-        let is_its =
-            |run: &&Episode| (run.last.runtime, run.last.hub) == (ring.runtime, report.hub);
-        for episode in episodes(timeline).iter().filter(is_its) {
-            match episode.last.in_kernel {
-                true => report.blocked_in_kernel_ns += episode.nanos,
-                false => report.blocked_on_cpu_ns += episode.nanos,
-            }
-        }
-        reports.push(report);
-    }
-    // Steals are told by the thief.
-    for hub in timeline.hubs() {
-        let runtime = trace.rings()[usize::from(hub.ring)].runtime;
-        for &(_, victim) in &hub.steals {
-            let is_victim =
-                |report: &&mut HubReport| (report.runtime, report.hub) == (runtime, victim);
-            if let Some(report) = reports.iter_mut().find(is_victim) {
-                report.robbed += 1;
-            }
-        }
+            blocked_on_cpu_ns: blocked[0],
+            blocked_in_kernel_ns: blocked[1],
+        });
     }
     reports
 }
@@ -185,9 +183,8 @@ impl Episode {
             .slices
             .partition_point(|slice| slice.begin <= self.last.time);
         let slice = behind.checked_sub(1).map(|place| &life.slices[place]);
-        let is_run = |slice: &&crate::trace::Slice| {
-            matches!(slice.doing, crate::trace::Doing::Running { .. })
-                && slice.end >= self.last.time
+        let is_run = |slice: &&Slice| {
+            matches!(slice.doing, Doing::Running { .. }) && slice.end >= self.last.time
         };
         if let Some(slice) = slice.filter(is_run) {
             self.begin = slice.begin;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::record::{Actor, Greenlet, Source, Text, Wait};
+use crate::record::{Actor, Greenlet, Source, Text};
 use crate::trace::{Timeline, Trace, wait_reason};
 
 /// What names things of a trace.
@@ -108,14 +108,4 @@ pub(super) enum Kind {
 /// One word for a reason.
 pub(super) fn reason(code: u8) -> String {
     wait_reason(code).map_or_else(|| format!("reason-{code}"), str::to_owned)
-}
-
-/// What is waited for, as `mutex 0x7f001000`.
-pub(super) fn object(wait: Wait) -> String {
-    let reason = reason(wait.reason);
-    match wait.object {
-        Wait::NO_OBJECT => reason,
-        number if number < 1 << 20 => format!("{reason} {number}"),
-        address => format!("{reason} {address:#x}"),
-    }
 }

@@ -8,7 +8,7 @@
 
 mod locks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
@@ -241,7 +241,7 @@ impl Find<'_> {
 
     /// Runs that are long, and of which it is not known that they waited in the kernel.
     fn never_yields(&self, long_runs: &[LongRunReport]) -> Vec<Lint> {
-        let in_kernel: Vec<(Greenlet, u64)> = long_runs
+        let in_kernel: BTreeSet<(Greenlet, u64)> = long_runs
             .iter()
             .filter(|run| run.in_kernel)
             .map(|run| (run.greenlet, run.begin_ns))

@@ -195,7 +195,8 @@ impl Report {
             "running sleeping between     runs  sleeps  steals  robbed   polls   blocked",
         )?;
         for hub in &self.hubs {
-            let all = hub.running_ns + hub.sleeping_ns + hub.scheduling_ns;
+            let all = [hub.running_ns, hub.sleeping_ns, hub.scheduling_ns];
+            let all = all.into_iter().fold(0, u64::saturating_add);
             writeln!(
                 f,
                 "  {}  {:>5.1} % {:>6.1} % {:>5.1} % {:>8} {:>7} {:>7} {:>7} {:>7} {:>9}",
@@ -208,7 +209,10 @@ impl Report {
                 Grouped(hub.steals),
                 Grouped(hub.robbed),
                 Grouped(hub.polls),
-                Nanos(hub.blocked_on_cpu_ns + hub.blocked_in_kernel_ns),
+                Nanos(
+                    hub.blocked_on_cpu_ns
+                        .saturating_add(hub.blocked_in_kernel_ns)
+                ),
             )?;
         }
         if self.hubs.len() > 1 {

@@ -224,7 +224,7 @@ impl<'a> Sums<'a> {
         let objects = objects.figures().into_iter().take(top);
         objects
             .map(|((reason, object), figures)| ObjectTotals {
-                object: labels::object(Wait { reason, object }),
+                object: Wait { reason, object }.to_string(),
                 greenlets: greenlets((reason, object)),
                 figures,
             })

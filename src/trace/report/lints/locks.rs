@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use super::{CROWD, Count, Find, Lint, LintKind, OFTEN};
 use crate::reason::WaitReason;
 use crate::record::{Greenlet, Source, Wait};
-use crate::trace::report::labels;
 use crate::trace::report::text::Nanos;
 use crate::trace::{Doing, WakeEdge};
 
@@ -63,7 +62,7 @@ pub(super) fn convoys(find: &Find<'_>) -> Vec<Lint> {
         let seen = format!(
             "{} for {}, up to {deepest} at a time, {} on average; somebody waited for {} of {}",
             Count(waits.len(), "wait"),
-            labels::object(Wait { reason, object }),
+            Wait { reason, object },
             Nanos(total / waits.len() as u64),
             Nanos(queued),
             Nanos(last - first),
@@ -125,7 +124,7 @@ pub(super) fn herds(find: &Find<'_>) -> Vec<Lint> {
             "{} of up to {} greenlets that wait for {}; {} of {} went back to wait",
             Count(herd.bursts, "wake-up"),
             herd.largest,
-            labels::object(Wait { reason, object }),
+            Wait { reason, object },
             herd.futile,
             herd.woken,
         );
@@ -201,7 +200,8 @@ fn waits_again(
     };
     let next = run.wrapping_add(1);
     let from = life.slices.partition_point(|slice| slice.end < woken);
-    let mut slices = life.slices[from..].iter();
+    // The wait that ended, the turn, the run, and the next wait.
+    let mut slices = life.slices[from..].iter().take(4);
     let after =
         slices.find(|slice| slice.run == next && matches!(slice.doing, Doing::Waiting { .. }));
     match after.map(|slice| slice.doing) {
