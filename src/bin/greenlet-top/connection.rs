@@ -32,7 +32,10 @@ impl Connection {
         let length = head.strip_prefix("ok ").and_then(|it| it.parse().ok());
         let length: usize = length.ok_or_else(|| other(&head))?;
         let mut content = Vec::new();
-        self.0.by_ref().take(length as u64).read_to_end(&mut content)?;
+        self.0
+            .by_ref()
+            .take(length as u64)
+            .read_to_end(&mut content)?;
         if content.len() < length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

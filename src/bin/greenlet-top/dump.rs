@@ -42,7 +42,10 @@ impl Dump {
         lines.push(format!("state       {state}"));
         let owner = &greenlet["owner"];
         if let Some(owner) = owner["greenlet"].as_u64() {
-            lines.push(format!("held by     greenlet #{owner}{}", self.called(owner)));
+            lines.push(format!(
+                "held by     greenlet #{owner}{}",
+                self.called(owner)
+            ));
         } else if owner["thread"].as_bool() == Some(true) {
             lines.push("held by     a thread that is no greenlet".into());
         } else if let Some(readers) = owner["readers"].as_u64() {

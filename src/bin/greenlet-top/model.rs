@@ -176,6 +176,11 @@ impl Hub {
 impl Model {
     /// What has come since.
     pub(crate) fn apply(&mut self, records: &[Record], stream: &Stream) {
+        if let Some(first) = records.first()
+            && self.window_begun == 0
+        {
+            self.window_begun = first.time;
+        }
         for record in records {
             let ring = stream.rings().get(usize::from(record.ring));
             let hub = ring.and_then(|ring| Some((ring.runtime, ring.hub?)));
@@ -199,7 +204,8 @@ impl Model {
             }
             Event::Run { greenlet, .. } => {
                 let hub = hub.unwrap_or_default();
-                self.greenlet(greenlet, time).change(Doing::Running(hub), time);
+                self.greenlet(greenlet, time)
+                    .change(Doing::Running(hub), time);
                 let hub = self.hubs.entry(hub).or_default();
                 hub.count(time);
                 hub.running = Some(greenlet);
@@ -222,7 +228,9 @@ impl Model {
                     }
                 }
             }
-            Event::Wake { greenlet, .. } => self.greenlet(greenlet, time).change(Doing::Ready, time),
+            Event::Wake { greenlet, .. } => {
+                self.greenlet(greenlet, time).change(Doing::Ready, time)
+            }
             Event::Status {
                 greenlet,
                 state,
@@ -289,9 +297,6 @@ impl Model {
     fn set_clock(&mut self, time: u64) {
         if self.now().is_none_or(|now| now < time) {
             self.clock = Some((Instant::now(), time));
-        }
-        if self.window_begun == 0 {
-            self.window_begun = time;
         }
     }
 
