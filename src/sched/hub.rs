@@ -311,12 +311,20 @@ impl Hub {
     /// Does what others have asked of this hub.
     fn attend(&self) {
         self.welcome_home();
+        self.publish_numbers();
         self.attend_recording();
         if self.shared.is_ending() && !self.ending.replace(true) && cfg!(panic = "unwind") {
             // Without unwinding a greenlet cannot be ended; then the hub just stops.
             // SAFETY: this is the hub's thread.
             unsafe { self.remote().registry.for_each(GreenletCell::cancel) };
         }
+    }
+
+    /// Says what others cannot see, for the metrics.
+    fn publish_numbers(&self) {
+        let counters = self.counters();
+        counters.unstealable.set(self.queue.unstealable());
+        counters.warm_stacks.set(self.stacks.borrow().total());
     }
 
     /// Takes greenlets that have ended elsewhere out of the registry.

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use super::Trigger;
 use super::options::{Mode, Options};
+use super::serve;
 use super::summary::Summary;
 use crate::blocking;
 use crate::lock::StaticMutex;
-use crate::record::{self, Drain, Order, Session, own_thread};
+use crate::record::{self, Drain, Order, OwnThread, Session};
 use crate::sched;
 use crate::sys::{at_exit, clock};
 
@@ -79,6 +80,7 @@ pub fn start(options: Options) -> io::Result<()> {
 
 fn start_here(options: Options) -> io::Result<()> {
     let mut running = RUNNING.lock();
+    serve::give_way();
     let (mapped, streamed) = match &options.mode {
         Mode::Flight(path) => (path.as_deref(), None),
         Mode::Stream(path) => (None, Some(create(path)?)),
@@ -241,11 +243,10 @@ fn start_thread(
             again: None,
         },
     };
-    let counted = own_thread();
     thread::Builder::new()
         .name("greenlet-trace".into())
         .spawn(move || {
-            let _counted = counted;
+            let _own = OwnThread::count();
             let result = service.run();
             service.written(result)
         })
