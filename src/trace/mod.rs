@@ -1,6 +1,8 @@
 //! Seeing what the scheduler does.
 
 #[cfg(feature = "analysis")]
+pub mod export;
+#[cfg(feature = "analysis")]
 mod read;
 #[cfg(all(test, feature = "analysis"))]
 mod tests;
