@@ -17,6 +17,7 @@ use crate::sched::{
     Shared, SpawnOptions, StackUsage, Stats,
 };
 use crate::stack;
+use crate::trace;
 
 /// The stack of the greenlet that `run` starts: as large as a main thread's.
 const MAIN_STACK: usize = 8 << 20;
@@ -192,7 +193,10 @@ impl Drop for Runtime {
             return;
         }
         let workers = std::mem::take(&mut self.workers);
-        blocking::offload_drop(|| sched::end(&self.shared, workers));
+        blocking::offload_drop(|| {
+            sched::end(&self.shared, workers);
+            trace::flush();
+        });
         // Descriptors that outlive the runtime register with another one.
         self.shared.reactor.close();
     }
@@ -345,7 +349,7 @@ impl RuntimeBuilder {
     ///
     /// - `Hubs`: a number of hubs out of range, or `GREENLET_HUBS` is no number.
     /// - `StackSize`: less than 16 KiB, or more than there is address space.
-    /// - `Environment`: `GREENLET_STACK_SIZE` is no number, or `GREENLET_BLOCKING_THREADS` or
+    /// - `Environment`: `GREENLET_TRACE` makes no sense, `GREENLET_STACK_SIZE` is no number, or `GREENLET_BLOCKING_THREADS` or
     ///   `GREENLET_BLOCKING_QUEUE` is none above zero.
     /// - `ThreadLocals`: greenlets cannot have thread-locals of their own here; it says why.
     /// - `Io`: the system refuses threads, descriptors or memory.
@@ -363,6 +367,7 @@ impl RuntimeBuilder {
             .filter(|size| *size >= stack::MIN_SIZE)
             .and_then(|size| sched::slot_size(size, support))
             .ok_or(BuildError::StackSize(size))?;
+        trace::obey().map_err(|(name, value)| BuildError::Environment { name, value })?;
         panic_message::install();
         blocking::set_limits(blocking_threads, blocking_queue);
         let monitor = MonitorOptions {

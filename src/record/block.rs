@@ -22,8 +22,8 @@ pub(crate) struct FileHeader {
     pub(crate) process: u32,
     /// Where the first block begins, in bytes.
     pub(crate) first_block: u64,
-    /// Ticks in a second, or 0 if that was not known yet; a nanosecond each if the clock is the kernel's. What
-    /// the blocks say is more exact.
+    /// Ticks in a second, to four digits or so: what the blocks say over a longer time is more exact. A
+    /// nanosecond each if the clock is the kernel's.
     pub(crate) ticks_per_second: u64,
     /// Nanoseconds from the monotonic clock's zero to the beginning of 1970.
     pub(crate) wall_offset: u64,
@@ -47,6 +47,7 @@ impl FileHeader {
     }
 
     /// `None` if it is something else's.
+    #[cfg(any(test, feature = "analysis"))]
     pub(crate) fn decode(words: [u64; Self::WORDS]) -> Option<Self> {
         (words[0] == FILE_MAGIC).then_some(Self {
             major: words[1] as u16,

@@ -7,7 +7,7 @@ use std::process;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::block::{BlockHeader, Content, FileHeader, MAJOR, MINOR, Owner};
-use super::clock::Clock;
+use super::clock::{Clock, Pair};
 use super::event::{Event, Head};
 use super::texts::NO_RING;
 use crate::sys::clock;
@@ -54,7 +54,10 @@ impl<W: Write> FileWriter<W> {
     ) -> io::Result<()> {
         /// Of one block.
         const WORDS: usize = 1 << 16;
-        let (base_ticks, base_nanos) = (clock.now(), clock::now());
+        let Pair {
+            ticks: base_ticks,
+            nanos: base_nanos,
+        } = clock.pair();
         let header = BlockHeader {
             base_ticks,
             base_nanos,
@@ -105,8 +108,7 @@ impl BlockHeader {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Start {
     pub(crate) clock: Clock,
-    pub(crate) ticks: u64,
-    pub(crate) nanos: u64,
+    nanos: u64,
     /// Nanoseconds since 1970.
     wall: u64,
 }
@@ -117,7 +119,6 @@ impl Start {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
             clock,
-            ticks: clock.now(),
             nanos: clock::now(),
             wall: wall.map_or(0, |wall| wall.as_nanos() as u64),
         }
@@ -129,23 +130,9 @@ impl Start {
             minor: MINOR,
             process: process::id(),
             first_block,
-            ticks_per_second: self.ticks_per_second(),
+            ticks_per_second: self.clock.ticks_per_second(),
             wall_offset: self.wall.wrapping_sub(self.nanos),
         }
-    }
-
-    /// As far as is known by now; 0 if it is not.
-    fn ticks_per_second(&self) -> u64 {
-        if self.clock == Clock::Kernel {
-            return 1_000_000_000;
-        }
-        let nanos = clock::now().saturating_sub(self.nanos);
-        if nanos < 1_000_000 {
-            return 0;
-        }
-        let ticks = self.clock.now().saturating_sub(self.ticks);
-        let per_second = u128::from(ticks) * 1_000_000_000 / u128::from(nanos);
-        u64::try_from(per_second).unwrap_or(0)
     }
 
     /// Lines about the program and the machine, filled up to whole words with newlines.

@@ -9,6 +9,8 @@
 //! | `texts` | texts that events refer to |
 //! | `session` | all of this, from when recording is switched on to when it is switched off |
 //! | `recorder` | who records |
+//! | `trigger` | what makes the last events be written |
+//! | `threads` | how many threads there are for all this |
 //! | `accounts` | what is counted beside the rings |
 //! | `file`, `drain` | how what was recorded gets into a file |
 
@@ -22,16 +24,20 @@ mod recorder;
 mod ring;
 mod session;
 mod texts;
+mod threads;
+mod trigger;
 
 #[cfg(feature = "analysis")]
 pub(crate) use event::Head;
 
 pub use event::{Actor, Ended, Event, Greenlet, Source, State, Stop, Text, Wait};
+pub use trigger::Trigger;
 
-pub(crate) use accounts::Accounts;
 pub(crate) use block::Owner;
 pub(crate) use drain::Drain;
 pub(crate) use recorder::{
     Recorder, forget, is_on, record_outside, session, start, stop, this_thread,
 };
 pub(crate) use session::Session;
+pub(crate) use threads::{own_thread, own_threads};
+pub(crate) use trigger::{Order, clear_orders, next_order, order, pull, set as set_triggers};

@@ -163,7 +163,7 @@ impl Recorder {
     }
 
     /// Records an event. Answers when that was, in ticks; `None` if recording is off.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn record(&self, event: Event) -> Option<u64> {
         let ring = self.ring.borrow();
         ring.as_ref().map(|ring| ring.writer.record(event))

@@ -22,9 +22,8 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU64, fence};
 
 use super::block::{BlockHeader, Content, Owner};
-use super::clock::Clock;
+use super::clock::{Clock, Pair};
 use super::event::{Event, Head};
-use crate::sys::clock;
 use crate::sys::mapping::Mapping;
 
 /// The size of a block: so much of a ring is lost at a time.
@@ -71,6 +70,12 @@ impl Ring {
     /// Events recorded so far.
     pub(crate) fn events(&self) -> u64 {
         self.events.load(Relaxed)
+    }
+
+    /// Those of them that are there still.
+    pub(crate) fn kept_events(&self) -> u64 {
+        let oldest = self.sequences().find_map(|sequence| self.read(sequence));
+        oldest.map_or(0, |(header, _)| self.events() - header.first_event)
     }
 
     fn blocks(&self) -> u64 {
@@ -142,28 +147,29 @@ impl Writer {
             next: Cell::new(0),
             base_ticks: Cell::new(0),
         };
-        writer.begin_block(clock.now());
+        writer.begin_block();
         writer
     }
 
     /// Records an event now. Answers when that is, in ticks.
-    #[inline]
+    // Where it is known which event it is, little is left of this.
+    #[inline(always)]
     pub(crate) fn record(&self, event: Event) -> u64 {
         let event = event.encode();
-        let ticks = self.clock.now();
+        let mut ticks = self.clock.now();
         let is_full = self.next.get() + 1 + event.length > BLOCK_WORDS;
         // So it is if the clock is a little behind, on another processor.
         let is_far = ticks.wrapping_sub(self.base_ticks.get()) >= Head::TICKS;
         if is_full || is_far {
-            self.begin_block(ticks);
+            ticks = self.begin_block();
         }
         let block = self.ring.block(self.start.get());
         let at = self.next.get();
         let end = at + 1 + event.length;
         let head = Head::new(&event, ticks - self.base_ticks.get());
         block[at].store(head.0, Relaxed);
-        for (place, word) in block[at + 1..end].iter().zip(event.words) {
-            place.store(word, Relaxed);
+        for (index, word) in event.words[..event.length].iter().enumerate() {
+            block[at + 1 + index].store(*word, Relaxed);
         }
         self.next.set(end);
         let events = &self.ring.events;
@@ -175,8 +181,10 @@ impl Writer {
         ticks
     }
 
+    /// Answers when that is, in ticks.
     #[cold]
-    fn begin_block(&self, ticks: u64) {
+    fn begin_block(&self) -> u64 {
+        let Pair { ticks, nanos } = self.clock.pair();
         let sequence = self.sequence.get().wrapping_add(1);
         let header = BlockHeader {
             content: Content::Events,
@@ -186,7 +194,7 @@ impl Writer {
             sequence,
             first_event: self.ring.events(),
             base_ticks: ticks,
-            base_nanos: clock::now(),
+            base_nanos: nanos,
             owner: self.ring.owner,
         };
         let start = self.ring.start(sequence);
@@ -206,6 +214,7 @@ impl Writer {
         self.base_ticks.set(ticks);
         // Release: pairs with the Acquire in `sequences`.
         self.ring.begun.store(sequence + 1, Release);
+        ticks
     }
 }
 

@@ -14,7 +14,7 @@ use super::recording;
 use super::schedule;
 use super::shared::Shared;
 use crate::error::Cancelled;
-use crate::record::{self, Event};
+use crate::record::{self, Event, Trigger};
 use crate::waker::{Header, WakeTable};
 
 /// References that exist from the start: the greenlet's own and its join handle's.
@@ -108,6 +108,7 @@ impl<F: FnOnce() -> T, T> Tables<F, T> {
             && !payload.is::<Cancelled>()
         {
             recording::record(|_, who| Event::Panic { who });
+            record::pull(Trigger::Panic);
         }
         // SAFETY: as above.
         unsafe { Self::replace(cell, Stage::Result(result)) };

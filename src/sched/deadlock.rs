@@ -17,6 +17,7 @@ use super::sampler;
 use super::shared::Shared;
 use super::signals;
 use super::thread_cell;
+use crate::record::{self, Trigger};
 use crate::sys::task;
 
 /// The first look for a deadlock is repeated after this, and then after twice as long each time.
@@ -123,6 +124,7 @@ impl Detector {
             let told = runtimes
                 .iter()
                 .filter(|runtime| runtime.mains.tell(&deadlock));
+            record::pull(Trigger::Deadlock);
             if told.count() == 0 {
                 self.told = Some(state);
                 untold = Some(deadlock);
@@ -250,7 +252,7 @@ fn all_threads_wait(runtimes: &[Arc<Shared>], state: &Snapshot) -> Option<bool> 
         return Some(false);
     }
     let status = task::process_status().ok()?;
-    let ours = state.switches.len() + 1 + idle + state.blocked.0;
+    let ours = state.switches.len() + 1 + idle + state.blocked.0 + record::own_threads();
     // Who waits for a signal of `signals` waits for a descriptor, or is a thread that is not blocked.
     let own = signals::only_handlers() | sampler::only_handler();
     Some(status.threads == ours && !task::catches_foreign_signals(&status, own))

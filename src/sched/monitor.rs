@@ -26,10 +26,12 @@ use super::deadlock::{Detector, Found};
 use super::greenlet_cell::GreenletCell;
 use super::inspect::inspect;
 use super::interrupt;
+use super::recording;
 use super::sampler::Sample;
 use super::shared::{Remote, Shared};
 use crate::abort::AbortOnUnwind;
 use crate::lock::StaticMutex;
+use crate::record::{self, Trigger};
 use crate::sys::task::{self, Activity, TaskId};
 use crate::sys::{membarrier, static_futex};
 use crate::waker::WakeList;
@@ -157,6 +159,17 @@ pub(super) fn unwatch(shared: &Arc<Shared>) {
 pub(super) fn is_a_parents() -> bool {
     static PROCESS: OnceLock<u32> = OnceLock::new();
     *PROCESS.get_or_init(process::id) != process::id()
+}
+
+/// Has all hubs of all runtimes look around.
+pub(crate) fn wake_hubs() {
+    let runtimes: Vec<_> = {
+        let watched = MONITOR.watched.lock();
+        watched.runtimes.iter().filter_map(Weak::upgrade).collect()
+    };
+    for runtime in runtimes {
+        runtime.notify_all();
+    }
 }
 
 /// There is something to look at. May be called in a signal handler.
@@ -288,6 +301,8 @@ pub(super) struct HubWatch {
 
 /// A report that is still without its stack's names, and who is told.
 struct Report {
+    /// The number of the runtime.
+    runtime: u16,
     listener: OnBlocked,
     blocked: BlockedHub,
     sample: Option<Sample>,
@@ -299,6 +314,10 @@ impl Report {
     fn deliver(mut self) {
         let stack = self.sample.take().map(|sample| sample.describe());
         self.blocked.stack = stack.unwrap_or_default();
+        if record::is_on() {
+            recording::record_long_run(self.runtime, &self.blocked);
+            record::pull(Trigger::LongRun);
+        }
         match &self.listener {
             OnBlocked::Print => print_once(&self.blocked),
             OnBlocked::Call(hook) => hook(&self.blocked),
@@ -441,6 +460,7 @@ impl HubWatch {
             runtime.blocked.fetch_add(1, Relaxed);
             *runtime.reports.count() += 1;
             reports.push(Report {
+                runtime: runtime.number,
                 pending: runtime.reports.clone(),
                 listener: options.on_blocked.clone(),
                 blocked: BlockedHub {

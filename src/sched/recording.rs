@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use corosensei::CoroutineResult;
 
+use super::blocked::{BlockedActivity, BlockedHub};
 use super::current::{self, Current};
-use super::greenlet_cell::GreenletCell;
+use super::greenlet_cell::{GreenletCell, hub_number};
 use super::hub::Hub;
 use super::park::Handoff;
 use crate::reason::WaitCell;
@@ -43,7 +44,8 @@ impl Hub {
     }
 
     /// Records an event of this hub's. Answers when that was, in ticks.
-    #[cold]
+    // Into its callers, which are cold: there it is known which event it is.
+    #[inline(always)]
     pub(super) fn record(&self, event: impl FnOnce(&Recorder) -> Event) -> Option<u64> {
         self.attend_recording();
         self.recorder.record(event(&self.recorder))
@@ -147,6 +149,21 @@ pub(super) fn record_wake(greenlet: &GreenletCell, current: Current) {
             wake(by)
         }),
     }
+}
+
+/// A hub of the runtime is blocked.
+pub(super) fn record_long_run(runtime: u16, blocked: &BlockedHub) {
+    record::record_outside(|recorder| Event::LongRun {
+        greenlet: blocked
+            .greenlet
+            .as_ref()
+            .map_or(0, |greenlet| greenlet.id.number()),
+        hub: hub_number(blocked.hub),
+        runtime,
+        in_kernel: matches!(blocked.activity, BlockedActivity::Waiting { .. }),
+        nanos: u64::try_from(blocked.since.as_nanos()).unwrap_or(u64::MAX),
+        stack: recorder.text(&blocked.stack.join("\n")),
+    });
 }
 
 /// A greenlet was spawned, and is not queued yet.

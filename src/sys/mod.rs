@@ -6,6 +6,7 @@
 pub(crate) mod address;
 pub(crate) mod alternate_stack;
 pub(crate) mod ancillary;
+pub(crate) mod at_exit;
 pub(crate) mod auxv;
 pub(crate) mod clock;
 pub(crate) mod dl;

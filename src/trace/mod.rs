@@ -1,25 +1,38 @@
 //! Seeing what the scheduler does.
 
+mod environment;
+mod options;
 #[cfg(feature = "analysis")]
 pub mod export;
 #[cfg(feature = "analysis")]
 mod read;
+mod recording;
+mod span;
+mod summary;
 #[cfg(all(test, feature = "analysis"))]
 mod tests;
 #[cfg(feature = "analysis")]
 mod timeline;
+mod toggle;
 
 use crate::reason::WaitReason;
 
+pub use crate::record::{Actor, Ended, Event, Greenlet, Source, State, Stop, Text, Trigger, Wait};
+pub use options::Options;
 #[cfg(feature = "analysis")]
 pub use read::{Lost, Problem, ReadError, Record, Ring, Status, Trace};
+pub use recording::{is_on, snapshot, start, stop};
+pub use span::{SpanGuard, counter, mark, span};
+pub use summary::{Account, Accounts, RingSummary, Summary};
 #[cfg(feature = "analysis")]
 pub use timeline::{
     CounterValue, Doing, Hub, HubSlice, Job, Life, LongRun, Mark, Ready, Slice, Span, Timeline,
     WakeEdge,
 };
+pub use toggle::toggle_on;
 
-pub use crate::record::{Actor, Ended, Event, Greenlet, Source, State, Stop, Text, Wait};
+pub(crate) use environment::obey;
+pub(crate) use recording::flush;
 
 /// One word for what a [`Wait`] is for, as `mutex`. `None` for a code of a newer version.
 ///

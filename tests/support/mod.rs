@@ -10,6 +10,7 @@ pub(crate) mod hubs;
 pub(crate) mod parks;
 pub(crate) mod process;
 pub(crate) mod quiet;
+pub(crate) mod recorded;
 pub(crate) mod recursion;
 pub(crate) mod sockets;
 pub(crate) mod storm;

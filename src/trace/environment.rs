@@ -1,0 +1,150 @@
+//! `GREENLET_TRACE`: recording without a change to the program.
+
+use std::env;
+use std::io::{self, Write};
+use std::process;
+use std::sync::OnceLock;
+
+use super::{Options, Trigger, start, toggle_on};
+use crate::signal::Signal;
+
+/// The variable. `docs/environment.md` tells what it may say.
+const NAME: &str = "GREENLET_TRACE";
+
+/// Does what the variable says, the first time; later, and where it is not set or empty, nothing. `Err` is
+/// what it says if that makes no sense.
+///
+/// Recording that cannot begin is told on standard error, and the program goes on.
+pub(crate) fn obey() -> Result<(), (&'static str, String)> {
+    static OBEYED: OnceLock<Result<(), String>> = OnceLock::new();
+    let obeyed = OBEYED.get_or_init(|| {
+        let text = env::var_os(NAME).unwrap_or_default();
+        let text = text.to_string_lossy().into_owned();
+        let Some(wish) = Wish::parse(&text).ok_or(text)? else {
+            return Ok(());
+        };
+        let begun = match wish.signal {
+            Some(signal) => toggle_on(signal, wish.options),
+            None => start(wish.options),
+        };
+        if let Err(error) = begun {
+            // Not `eprintln`, which panics when standard error cannot be written.
+            let _ = writeln!(io::stderr(), "greenlet: {NAME}: {error}");
+        }
+        Ok(())
+    });
+    obeyed.clone().map_err(|text| (NAME, text))
+}
+
+/// What the variable says.
+#[derive(Debug)]
+struct Wish {
+    options: Options,
+    signal: Option<Signal>,
+}
+
+impl Wish {
+    /// `None`: it makes no sense. `Some(None)`: nothing is to be recorded.
+    fn parse(text: &str) -> Option<Option<Self>> {
+        let mut parts = text.split(',').map(str::trim);
+        let (mode, path) = match parts.next()?.split_once(':') {
+            Some((mode, path)) => (mode, path.to_owned()),
+            None => (text.split(',').next()?.trim(), default_path()),
+        };
+        let mut options = match mode {
+            "" | "off" if path == default_path() => return Some(None),
+            "flight" => Options::flight_in(&path),
+            "stream" => Options::stream(&path),
+            _ => return None,
+        };
+        let mut signal = None;
+        for part in parts {
+            let (key, value) = part.split_once('=')?;
+            match key.trim() {
+                "ring" => options = options.ring_size(bytes(value.trim())?),
+                "signal" => signal = Some(signal_named(value.trim())?),
+                "on" => {
+                    let triggers = value.split('+').map(|name| trigger_named(name.trim()));
+                    let triggers = triggers.collect::<Option<Vec<_>>>()?;
+                    options = options.snapshot_on(&triggers, &path);
+                }
+                _ => return None,
+            }
+        }
+        Some(Some(Self { options, signal }))
+    }
+}
+
+fn default_path() -> String {
+    format!("greenlet-{}.trace", process::id())
+}
+
+/// A number, of bytes, KiB with a `K`, MiB with an `M` or GiB with a `G`.
+fn bytes(text: &str) -> Option<usize> {
+    let (digits, shift) = match text.as_bytes().last()? {
+        b'K' => (&text[..text.len() - 1], 10),
+        b'M' => (&text[..text.len() - 1], 20),
+        b'G' => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    digits.parse::<usize>().ok()?.checked_mul(1 << shift)
+}
+
+/// A signal by its name, with or without `SIG`, or its number.
+fn signal_named(text: &str) -> Option<Signal> {
+    match text.strip_prefix("SIG").unwrap_or(text) {
+        "USR1" => Some(Signal::USER_1),
+        "USR2" => Some(Signal::USER_2),
+        "HUP" => Some(Signal::HANGUP),
+        number => Signal::from_raw(number.parse().ok()?).ok(),
+    }
+}
+
+fn trigger_named(text: &str) -> Option<Trigger> {
+    Trigger::ALL
+        .into_iter()
+        .find(|trigger| trigger.name() == text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Wish {
+        let wish = Wish::parse(text).unwrap_or_else(|| panic!("{text}"));
+        wish.unwrap_or_else(|| panic!("{text}"))
+    }
+
+    #[test]
+    fn what_the_variable_says_is_understood() {
+        assert!(Wish::parse("").is_some_and(|wish| wish.is_none()));
+        assert!(Wish::parse("off").is_some_and(|wish| wish.is_none()));
+        let wish = parse("stream:/tmp/a.trace");
+        assert!(wish.signal.is_none());
+        assert!(format!("{:?}", wish.options).contains("Stream(\"/tmp/a.trace\")"));
+        let wish = parse("flight, ring=2M, signal=SIGUSR2, on=panic+long-run");
+        let told = format!("{:?}", wish.options);
+        assert!(told.contains(&format!("greenlet-{}.trace", process::id())));
+        assert!(told.contains("ring_bytes: 2097152"));
+        assert!(told.contains("[Panic, LongRun]"));
+        assert_eq!(wish.signal, Some(Signal::USER_2));
+        assert_eq!(parse("flight,signal=12").signal, Signal::from_raw(12).ok());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for text in [
+            "on",
+            "off:path",
+            "flight,ring",
+            "flight,ring=4X",
+            "flight,ring=99999999999999999999",
+            "flight,ring=17179869184G",
+            "flight,on=fire",
+            "flight,signal=SIGNAL",
+            "flight,colour=red",
+        ] {
+            assert!(Wish::parse(text).is_none(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Switching recording on and off.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::Trigger;
+use super::options::{Mode, Options};
+use super::summary::Summary;
+use crate::blocking;
+use crate::lock::StaticMutex;
+use crate::record::{self, Drain, Order, Session, own_thread};
+use crate::sched;
+use crate::sys::{at_exit, clock};
+
+/// How often what was recorded is written, if it is.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How often blocks that are not complete are written, too.
+const FLUSH: Duration = Duration::from_millis(250);
+/// Between two files that triggers have written.
+const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
+/// How long a flush waits.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What goes on.
+struct Running {
+    options: Options,
+    thread: Option<JoinHandle<Written>>,
+}
+
+/// What the thread of a session has written to the stream's file.
+struct Written {
+    result: io::Result<()>,
+    bytes: u64,
+    lost: u64,
+}
+
+/// Held while recording is switched on or off.
+static RUNNING: StaticMutex<Option<Running>> = StaticMutex::new(None);
+
+/// The last flush that was done.
+static FLUSHED: AtomicU64 = AtomicU64::new(0);
+
+/// Switches recording on, for all runtimes of the process.
+///
+/// What greenlets there are, which have started, is recorded first; of those that were only spawned, nothing is
+/// known until they run. In a greenlet this is done on the blocking pool.
+///
+/// # Errors
+///
+/// - [`AlreadyExists`](io::ErrorKind::AlreadyExists): it is on already.
+/// - Those of creating the file, and of threads and memory that cannot be had;
+///   [`StorageFull`](io::ErrorKind::StorageFull) where the file of [`Options::flight_in`] has no room.
+///
+/// ```
+/// use greenlet::trace::{self, Options};
+///
+/// # fn main() -> std::io::Result<()> {
+/// # let path = std::env::temp_dir().join(format!("greenlet-start-{}.trace", std::process::id()));
+/// trace::start(Options::stream(&path))?;
+/// greenlet::run(|| greenlet::spawn(|| greenlet::yield_now()).join().unwrap());
+/// let summary = trace::stop()?.expect("it was on");
+/// assert!(summary.events >= 6);
+/// assert_eq!(summary.lost, 0);
+/// # std::fs::remove_file(path)
+/// # }
+/// ```
+pub fn start(options: Options) -> io::Result<()> {
+    blocking::offload(|| start_here(options))
+}
+
+fn start_here(options: Options) -> io::Result<()> {
+    let mut running = RUNNING.lock();
+    let (mapped, streamed) = match &options.mode {
+        Mode::Flight(path) => (path.as_deref(), None),
+        Mode::Stream(path) => (None, Some(create(path)?)),
+    };
+    record::clear_orders();
+    let make = |epoch| Session::new(epoch, options.ring_bytes, mapped, options.accounts);
+    let session = record::start(make)?
+        .ok_or_else(|| io::Error::new(io::ErrorKind::AlreadyExists, "recording is on already"))?;
+    let needs_thread = streamed.is_some() || !options.triggers.is_empty();
+    let thread = needs_thread.then(|| start_thread(session, streamed, &options));
+    match thread.transpose() {
+        Ok(thread) => {
+            record::set_triggers(&options.triggers);
+            *running = Some(Running { options, thread });
+            // The last owner of a runtime runs destructors of the user's: with no lock held.
+            drop(running);
+            sched::wake_hubs();
+            Ok(())
+        }
+        Err(error) => {
+            record::stop();
+            Err(error)
+        }
+    }
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    if record::is_on() {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "recording is on already",
+        ));
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path)
+}
+
+/// Switches recording off, and answers what was recorded; `None` if it was not on.
+///
+/// When this returns, all that was recorded before is in the file of a stream, or of
+/// [`Options::flight_in`]. What [`Options::flight`] has recorded is gone: take a [`snapshot`] before.
+///
+/// # Errors
+///
+/// What went wrong when the file was written, or when a hub was to have memory for its events; recording is
+/// off all the same.
+pub fn stop() -> io::Result<Option<Summary>> {
+    blocking::offload(stop_here)
+}
+
+fn stop_here() -> io::Result<Option<Summary>> {
+    let mut running = RUNNING.lock();
+    let Some(Running { thread, .. }) = running.take() else {
+        return Ok(None);
+    };
+    record::set_triggers(&[]);
+    let Some(session) = record::stop() else {
+        return Ok(None);
+    };
+    let written = thread.map(|thread| {
+        record::order(Order::End);
+        thread.join().expect("it does not panic")
+    });
+    let mut summary = Summary::of(&session);
+    if let Some(written) = written {
+        written.result?;
+        summary.bytes = written.bytes;
+        summary.lost = written.lost;
+    }
+    match session.failure() {
+        Some(error) => Err(error),
+        None => Ok(Some(summary)),
+    }
+}
+
+/// Whether recording is on.
+pub fn is_on() -> bool {
+    record::is_on()
+}
+
+/// Writes what the rings hold to a file, while recording goes on: a trace that ends now.
+///
+/// A file that is there is overwritten. In a greenlet this is done on the blocking pool.
+///
+/// # Errors
+///
+/// [`NotFound`](io::ErrorKind::NotFound): recording is not on. Those of creating and writing the file.
+pub fn snapshot(path: impl AsRef<Path>) -> io::Result<()> {
+    let path = path.as_ref();
+    blocking::offload(|| {
+        let last = RUNNING
+            .lock()
+            .as_ref()
+            .and_then(|running| running.options.last);
+        let Some(session) = record::session() else {
+            let message = "recording is not on";
+            return Err(io::Error::new(io::ErrorKind::NotFound, message));
+        };
+        write_snapshot(session, path, last)
+    })
+}
+
+fn write_snapshot(session: Arc<Session>, path: &Path, last: Option<Duration>) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let file = BufWriter::new(options.open(path)?);
+    let since = last.map_or(0, |last| {
+        clock::now().saturating_sub(last.as_nanos() as u64).max(1)
+    });
+    let mut drain = Drain::begin(session, file, since)?;
+    drain.drain(true)?;
+    drain.file().flush()
+}
+
+/// Writes what a stream has recorded so far, and waits for it.
+pub(crate) fn flush() {
+    static ORDERS: AtomicU64 = AtomicU64::new(1);
+    if !record::is_on() {
+        return;
+    }
+    let number = ORDERS.fetch_add(1, Relaxed);
+    let is_streamed = |running: &Running| {
+        matches!(running.options.mode, Mode::Stream(_)) && running.thread.is_some()
+    };
+    if !RUNNING.lock().as_ref().is_some_and(is_streamed) {
+        return;
+    }
+    record::order(Order::Flush(number));
+    let start = Instant::now();
+    while FLUSHED.load(Relaxed) < number && record::is_on() && start.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// The process ends: what was recorded is not to be lost.
+extern "C" fn at_end() {
+    // Nobody is left to be told.
+    let _: io::Result<_> = stop_here();
+}
+
+fn start_thread(
+    session: Arc<Session>,
+    streamed: Option<File>,
+    options: &Options,
+) -> io::Result<JoinHandle<Written>> {
+    at_exit::call_once(at_end)?;
+    let drain = streamed.map(|file| Drain::begin(session.clone(), BufWriter::new(file), 0));
+    let mut service = Service {
+        drain: drain.transpose()?,
+        session,
+        snapshots: Snapshots {
+            prefix: options.snapshots.clone(),
+            left: options.most_snapshots,
+            written: 0,
+            last: options.last,
+            again: None,
+        },
+    };
+    let counted = own_thread();
+    thread::Builder::new()
+        .name("greenlet-trace".into())
+        .spawn(move || {
+            let _counted = counted;
+            let result = service.run();
+            service.written(result)
+        })
+}
+
+/// The thread of a session.
+struct Service {
+    session: Arc<Session>,
+    drain: Option<Drain<BufWriter<File>>>,
+    snapshots: Snapshots,
+}
+
+/// The files that triggers write.
+struct Snapshots {
+    prefix: PathBuf,
+    left: usize,
+    written: usize,
+    last: Option<Duration>,
+    /// Not before this.
+    again: Option<Instant>,
+}
+
+impl Service {
+    fn run(&mut self) -> io::Result<()> {
+        let mut flushed = Instant::now();
+        loop {
+            let order = record::next_order(self.drain.is_some().then_some(PAUSE));
+            match order {
+                Some(Order::Write(trigger)) => self.snapshots.write(&self.session, trigger),
+                Some(Order::End) => return self.write(true),
+                Some(Order::Flush(number)) => {
+                    self.write(true)?;
+                    FLUSHED.fetch_max(number, Relaxed);
+                }
+                None => {
+                    let all = flushed.elapsed() >= FLUSH;
+                    self.write(all)?;
+                    if all {
+                        flushed = Instant::now();
+                    }
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, all: bool) -> io::Result<()> {
+        let Some(drain) = &mut self.drain else {
+            return Ok(());
+        };
+        drain.drain(all)?;
+        if all { drain.file().flush() } else { Ok(()) }
+    }
+
+    fn written(mut self, result: io::Result<()>) -> Written {
+        let (bytes, lost) = match &mut self.drain {
+            Some(drain) => (drain.file().bytes(), drain.lost()),
+            None => (0, 0),
+        };
+        Written {
+            result,
+            bytes,
+            lost,
+        }
+    }
+}
+
+impl Snapshots {
+    fn write(&mut self, session: &Arc<Session>, trigger: Trigger) {
+        let is_early = self.again.is_some_and(|again| Instant::now() < again);
+        if is_early || self.left == 0 {
+            return;
+        }
+        self.left -= 1;
+        self.written += 1;
+        let mut path = self.prefix.clone().into_os_string();
+        path.push(format!("-{}-{trigger}.trace", self.written));
+        let path = PathBuf::from(path);
+        let result = write_snapshot(session.clone(), &path, self.last);
+        self.again = Some(Instant::now() + SNAPSHOT_PAUSE);
+        // Not `eprintln`, which panics when standard error cannot be written.
+        let _ = match result {
+            Ok(()) => writeln!(
+                io::stderr(),
+                "greenlet: trace of a {trigger}: {}",
+                path.display()
+            ),
+            Err(error) => writeln!(
+                io::stderr(),
+                "greenlet: the trace of a {trigger} cannot be written to {}: {error}",
+                path.display()
+            ),
+        };
+    }
+}
