@@ -1,9 +1,9 @@
 //! Seeing what the scheduler does.
 
 mod environment;
-mod options;
 #[cfg(feature = "analysis")]
 pub mod export;
+mod options;
 #[cfg(feature = "analysis")]
 mod read;
 mod recording;

@@ -32,7 +32,9 @@ pub fn chrome(trace: &Trace, timeline: &Timeline, out: &mut dyn Write) -> io::Re
         flows: 0,
         spans: 0,
     };
-    export.out.write_all(b"{\"displayTimeUnit\":\"ns\",\"traceEvents\":[")?;
+    export
+        .out
+        .write_all(b"{\"displayTimeUnit\":\"ns\",\"traceEvents\":[")?;
     export.hubs()?;
     export.greenlets()?;
     export.threads()?;
@@ -167,7 +169,14 @@ impl<'a> Export<'a> {
                 id => json!({"greenlet": self.names.greenlet(id)}),
             };
             let end = job.end.unwrap_or(self.timeline.end());
-            self.slice(self.thread(job.thread), "job", "thread", job.begin, end, args)?;
+            self.slice(
+                self.thread(job.thread),
+                "job",
+                "thread",
+                job.begin,
+                end,
+                args,
+            )?;
         }
         for span in self.timeline.thread_spans() {
             if let Actor::Thread(number) = span.who {
@@ -228,7 +237,10 @@ impl<'a> Export<'a> {
                     Ready::Woken(by, _) => Some(self.names.source(by)),
                     _ => None,
                 };
-                ("ready".into(), json!({"why": names::ready(ready), "woken by": by}))
+                (
+                    "ready".into(),
+                    json!({"why": names::ready(ready), "woken by": by}),
+                )
             }
             Doing::Waiting { wait, ended } => {
                 let args = json!({

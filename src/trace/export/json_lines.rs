@@ -65,7 +65,10 @@ pub fn json_lines(trace: &Trace, timeline: &Timeline, out: &mut dyn Write) -> io
     for record in trace.records() {
         let mut line = line(&names, record.event);
         line.insert("time".into(), record.time.into());
-        line.insert("ring".into(), rings[usize::from(record.ring)].as_str().into());
+        line.insert(
+            "ring".into(),
+            rings[usize::from(record.ring)].as_str().into(),
+        );
         serde_json::to_writer(&mut *out, &line)?;
         out.write_all(b"\n")?;
     }
@@ -135,13 +138,13 @@ fn line(names: &Names<'_>, event: Event) -> Map<String, Value> {
             name,
             since,
         } => {
-            line.event("status").put("greenlet", greenlet).put("run", run);
+            line.event("status")
+                .put("greenlet", greenlet)
+                .put("run", run);
             match state {
                 State::Ready => line.put("state", "ready"),
                 State::Running => line.put("state", "running"),
-                State::Waiting(wait) => {
-                    line.put("state", "waiting").wait(wait).put("since", since)
-                }
+                State::Waiting(wait) => line.put("state", "waiting").wait(wait).put("since", since),
             };
             if parent != 0 {
                 line.put("parent", parent);
@@ -187,7 +190,9 @@ fn line(names: &Names<'_>, event: Event) -> Map<String, Value> {
             nanos,
             stack,
         } => {
-            line.event("long_run").put("greenlet", greenlet).put("hub", hub);
+            line.event("long_run")
+                .put("greenlet", greenlet)
+                .put("hub", hub);
             line.put("runtime", runtime).put("in_kernel", in_kernel);
             let stack = text(stack);
             let frames: Vec<&str> = stack.lines().collect();

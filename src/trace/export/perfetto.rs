@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::names::{self, Names};
 use super::proto::{
     self, CounterDescriptor, Data, DebugAnnotation, InternedData, InternedName, Packets,
-    TrackDescriptor, TrackEvent, TracePacket,
+    TracePacket, TrackDescriptor, TrackEvent,
 };
 use crate::record::{Actor, Greenlet, Source, Text};
 use crate::trace::{Doing, Life, Ready, Slice, Span, Timeline, Trace, WakeEdge};
@@ -347,10 +347,14 @@ impl Export<'_> {
             }
         }
         let jobs = self.timeline.jobs().iter().map(|job| job.thread);
-        let wakers = self.timeline.wakes().iter().filter_map(|wake| match wake.by {
-            Source::Actor(Actor::Thread(number)) => Some(number),
-            _ => None,
-        });
+        let wakers = self
+            .timeline
+            .wakes()
+            .iter()
+            .filter_map(|wake| match wake.by {
+                Source::Actor(Actor::Thread(number)) => Some(number),
+                _ => None,
+            });
         let mut numbers: Vec<u32> = jobs.chain(wakers).chain(spans.keys().copied()).collect();
         numbers.sort_unstable();
         numbers.dedup();
@@ -422,7 +426,15 @@ impl Export<'_> {
             let arguments = vec![
                 ("greenlet", self.names.greenlet(long.greenlet).into()),
                 ("nanos", long.nanos.into()),
-                ("in", if long.in_kernel { "the kernel" } else { "the program" }.into()),
+                (
+                    "in",
+                    if long.in_kernel {
+                        "the kernel"
+                    } else {
+                        "the program"
+                    }
+                    .into(),
+                ),
                 ("stack", self.names.text(long.stack).into_owned().into()),
             ];
             self.moment(long.time, track, "long run".into(), arguments, None)?;

@@ -222,8 +222,8 @@ impl Export<'_> {
                     Source::Unknown => 0,
                 };
                 events[self.processor(wake.ring)].push(Happened {
-                    // The clocks of two processors may differ a bit.
-                    time: wake.time.min(slice.begin),
+                    // The clocks of two processors may differ a bit: not before the wait, nor after it.
+                    time: slice.begin,
                     thread,
                     what: What::Wake(who),
                 });

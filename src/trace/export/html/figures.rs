@@ -111,11 +111,13 @@ struct Percentiles(Values<u64>);
 
 impl Percentiles {
     fn new() -> Self {
+        // It grows as values want it.
         Self(Values::new(3).expect("three digits are allowed"))
     }
 
     fn add(&mut self, value: u64) {
-        self.0.saturating_record(value);
+        let recorded = self.0.record(value.min(u64::MAX / 4));
+        recorded.expect("it grows");
     }
 
     fn at(&self, part: f64) -> u64 {
@@ -124,11 +126,7 @@ impl Percentiles {
 }
 
 impl Histogram {
-    fn new(
-        title: &'static str,
-        about: &'static str,
-        values: impl Iterator<Item = u64>,
-    ) -> Self {
+    fn new(title: &'static str, about: &'static str, values: impl Iterator<Item = u64>) -> Self {
         let (mut bins, mut percentiles) = (Bins::default(), Percentiles::new());
         let mut total = 0;
         for value in values {
@@ -149,14 +147,19 @@ impl Histogram {
             about,
             total,
             bins: bins.list(),
-            percentiles: parts.map(|(name, part)| (name, percentiles.at(part))).into(),
+            percentiles: parts
+                .map(|(name, part)| (name, percentiles.at(part)))
+                .into(),
         }
     }
 
     /// `None` if there is nothing.
     pub(super) fn percentile(&self, name: &str) -> Option<u64> {
         let mut found = self.percentiles.iter().filter(|(known, _)| *known == name);
-        found.next().filter(|_| self.total > 0).map(|&(_, value)| value)
+        found
+            .next()
+            .filter(|_| self.total > 0)
+            .map(|&(_, value)| value)
     }
 }
 
@@ -213,7 +216,12 @@ pub(super) fn waits(index: &mut Index<'_>) -> Vec<Waits> {
         objects: HashMap<u64, (u64, u64)>,
     }
     let mut reasons: HashMap<u8, Sums> = HashMap::new();
-    for slice in index.timeline.greenlets().iter().flat_map(|life| &life.slices) {
+    for slice in index
+        .timeline
+        .greenlets()
+        .iter()
+        .flat_map(|life| &life.slices)
+    {
         let Doing::Waiting { wait, .. } = slice.doing else {
             continue;
         };
@@ -278,8 +286,13 @@ impl<T> Top<T> {
 
 pub(super) fn offenders(index: &mut Index<'_>) -> Vec<Offenders> {
     let timeline = index.timeline;
-    let [mut waits, mut longest_runs, mut ready, mut switches, mut running] =
-        [const { Top(Vec::new()) }; 5];
+    let [
+        mut waits,
+        mut longest_runs,
+        mut ready,
+        mut switches,
+        mut running,
+    ] = [const { Top(Vec::new()) }; 5];
     for life in timeline.greenlets() {
         for slice in &life.slices {
             let top = match slice.doing {
@@ -301,7 +314,11 @@ pub(super) fn offenders(index: &mut Index<'_>) -> Vec<Offenders> {
     }
     let mut table = |title, figure, top: Top<(&Life, Slice)>, whole: bool| {
         let rows = top.list().into_iter().map(|(value, (life, slice))| {
-            let what = if whole { String::new() } else { describe(index, &slice) };
+            let what = if whole {
+                String::new()
+            } else {
+                describe(index, &slice)
+            };
             Row {
                 person: index.person(life.id),
                 value,
@@ -331,7 +348,11 @@ fn describe(index: &Index<'_>, slice: &Slice) -> String {
         Doing::Running { ring, stop } => {
             let hub = ring.map(|ring| format!("on {}", index.names.ring(ring)));
             let then = stop.map(|stop| format!("then {}", names::stop(stop)));
-            [hub, then].into_iter().flatten().collect::<Vec<_>>().join(", ")
+            [hub, then]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(", ")
         }
         Doing::Ready(Ready::Woken(by, _)) => format!("woken by {}", index.names.source(by)),
         Doing::Ready(ready) => names::ready(ready).into(),
@@ -367,10 +388,17 @@ pub(super) fn wakes(index: &mut Index<'_>) -> Wakes {
         }
     }
     edges.sort_by_key(|&(from, to, count)| (Reverse(count), from, to));
-    others += edges.iter().skip(PAIRS).map(|&(_, _, count)| count).sum::<u64>();
+    others += edges
+        .iter()
+        .skip(PAIRS)
+        .map(|&(_, _, count)| count)
+        .sum::<u64>();
     edges.truncate(PAIRS);
     // Who is in none of the pairs that are left is not shown.
-    let (left, right) = (used(&left, &mut edges, true), used(&right, &mut edges, false));
+    let (left, right) = (
+        used(&left, &mut edges, true),
+        used(&right, &mut edges, false),
+    );
     edges.sort_unstable();
     Wakes {
         left,
@@ -441,7 +469,13 @@ pub(super) fn duration(nanos: u64) -> String {
     for (unit, size) in [("s", 1_000_000_000), ("ms", 1_000_000), ("µs", 1_000)] {
         if nanos >= size {
             let number = nanos as f64 / size as f64;
-            let digits = if number >= 100.0 { 0 } else if number >= 10.0 { 1 } else { 2 };
+            let digits = if number >= 100.0 {
+                0
+            } else if number >= 10.0 {
+                1
+            } else {
+                2
+            };
             return format!("{number:.digits$} {unit}");
         }
     }
@@ -456,7 +490,10 @@ mod tests {
     fn each_value_is_in_its_bin() {
         for value in (0..5_000).chain([u64::MAX / 2 - 1, u64::MAX / 3, 1 << 40, (1 << 40) - 1]) {
             let bin = Bins::bin(value);
-            assert!(Bins::least(bin) <= value && value < Bins::least(bin + 1), "{value}");
+            assert!(
+                Bins::least(bin) <= value && value < Bins::least(bin + 1),
+                "{value}"
+            );
         }
     }
 

@@ -124,7 +124,10 @@ pub(super) fn hubs(index: &mut Index<'_>, thinning: &mut Vec<String>) -> Vec<Vec
     let lanes: Vec<&[HubSlice]> = timeline.hubs().iter().map(|hub| &hub.slices[..]).collect();
     let least = least_for(&lanes, HUB_BLOCKS, timeline.end() - timeline.begin());
     if least > 1 {
-        thinning.push(format!("In hubs, what is shorter than {} is joined.", figures::duration(least)));
+        thinning.push(format!(
+            "In hubs, what is shorter than {} is joined.",
+            figures::duration(least)
+        ));
     }
     let mut shown = Vec::new();
     for lane in lanes {
@@ -183,7 +186,10 @@ pub(super) fn greenlets(
             figures::thousands(all.len() as u64)
         ));
     }
-    let lives: Vec<&Life> = chosen.iter().filter_map(|&id| timeline.greenlet(id)).collect();
+    let lives: Vec<&Life> = chosen
+        .iter()
+        .filter_map(|&id| timeline.greenlet(id))
+        .collect();
     let lanes: Vec<&[Slice]> = lives.iter().map(|life| &life.slices[..]).collect();
     let least = least_for(&lanes, GREENLET_BLOCKS, timeline.end() - timeline.begin());
     if least > 1 {
@@ -277,14 +283,19 @@ pub(super) fn spans(index: &mut Index<'_>, thinning: &mut Vec<String>) -> Vec<Sp
                 Some(lane) if shown < SPANS => {
                     shown += 1;
                     let name = index.known(span.name);
-                    lanes[lane].blocks.extend([begin, (end - begin).max(0), name.into()]);
+                    lanes[lane]
+                        .blocks
+                        .extend([begin, (end - begin).max(0), name.into()]);
                 }
                 _ => left_out += 1,
             }
         }
     }
     if left_out > 0 {
-        thinning.push(format!("{} spans are left out.", figures::thousands(left_out)));
+        thinning.push(format!(
+            "{} spans are left out.",
+            figures::thousands(left_out)
+        ));
     }
     lanes
 }

@@ -217,11 +217,20 @@ fn tiles(
     let steals: usize = hubs.iter().map(|hub| hub.steals.len()).sum();
     let lost: u64 = trace.lost().iter().map(|lost| lost.events).sum();
     let mut tiles = vec![
-        ("greenlets", figures::thousands(timeline.greenlets().len() as u64)),
+        (
+            "greenlets",
+            figures::thousands(timeline.greenlets().len() as u64),
+        ),
         ("hubs", hubs.len().to_string()),
         ("runs", figures::thousands(switches as u64)),
-        ("runs a second", figures::thousands(per(switches as f64, seconds) as u64)),
-        ("of the hubs' time running", format!("{:.1} %", 100.0 * per(running as f64, available))),
+        (
+            "runs a second",
+            figures::thousands(per(switches as f64, seconds) as u64),
+        ),
+        (
+            "of the hubs' time running",
+            format!("{:.1} %", 100.0 * per(running as f64, available)),
+        ),
         ("wakes", figures::thousands(timeline.wakes().len() as u64)),
         ("steals", figures::thousands(steals as u64)),
     ];
@@ -230,7 +239,10 @@ fn tiles(
             tiles.push((label, figures::duration(value)));
         }
     }
-    let mut tiles: Vec<_> = tiles.into_iter().map(|(label, value)| (label, value, false)).collect();
+    let mut tiles: Vec<_> = tiles
+        .into_iter()
+        .map(|(label, value)| (label, value, false))
+        .collect();
     if lost > 0 {
         tiles.push(("events lost", figures::thousands(lost), true));
     }
@@ -246,7 +258,9 @@ fn notes(trace: &Trace) -> Vec<String> {
     let (overwritten, lost): (Vec<&Lost>, Vec<&Lost>) =
         trace.lost().iter().partition(|lost| lost.after.is_none());
     if !overwritten.is_empty() {
-        notes.push("The trace begins in the middle: what was recorded before is overwritten.".into());
+        notes.push(
+            "The trace begins in the middle: what was recorded before is overwritten.".into(),
+        );
     }
     if !lost.is_empty() {
         let events: u64 = lost.iter().map(|lost| lost.events).sum();
@@ -276,7 +290,10 @@ fn facts(trace: &Trace) -> Vec<(String, String)> {
     let own = [
         ("process", trace.process().to_string()),
         ("format", format!("{major}.{minor}")),
-        ("page by", concat!("greenlet ", env!("CARGO_PKG_VERSION")).into()),
+        (
+            "page by",
+            concat!("greenlet ", env!("CARGO_PKG_VERSION")).into(),
+        ),
     ];
     let facts = trace.facts().map(|(key, value)| (key.into(), value.into()));
     facts
@@ -288,7 +305,10 @@ fn sums(trace: &Trace, names: &Names<'_>, timeline: &Timeline) -> Vec<HubSums> {
     let hubs = timeline.hubs().iter();
     hubs.map(|hub| HubSums {
         name: names.ring(hub.ring),
-        thread: trace.rings().get(usize::from(hub.ring)).map_or(0, |ring| ring.thread),
+        thread: trace
+            .rings()
+            .get(usize::from(hub.ring))
+            .map_or(0, |ring| ring.thread),
         run: hub.running,
         sleep: hub.sleeping,
         switches: hub.slices.iter().filter(|slice| !slice.is_sleep()).count(),
@@ -316,13 +336,18 @@ fn utilisation(timeline: &Timeline) -> Utilisation {
                 *nanos += (end.min(from + bucket) - begin.max(from)).max(0.0);
             }
         }
-        let shares = nanos.iter().map(|nanos| (1000.0 * nanos / bucket).round().min(1000.0) as u32);
+        let shares = nanos
+            .iter()
+            .map(|nanos| (1000.0 * nanos / bucket).round().min(1000.0) as u32);
         shares.collect::<Vec<u32>>()
     };
     let (mut run, mut sleep) = (Vec::new(), Vec::new());
     for hub in timeline.hubs() {
         let of = |sleeps: bool| {
-            let slices = hub.slices.iter().filter(move |slice| slice.is_sleep() == sleeps);
+            let slices = hub
+                .slices
+                .iter()
+                .filter(move |slice| slice.is_sleep() == sleeps);
             slices.map(|slice| (slice.begin, slice.end))
         };
         run.push(shares(&mut of(false)));
@@ -361,7 +386,10 @@ fn counters(index: &mut Index<'_>, thinning: &mut Vec<String>) -> Vec<Counter> {
         }
     }
     if of_name.len() > COUNTERS {
-        thinning.push(format!("{COUNTERS} of {} counters are shown.", of_name.len()));
+        thinning.push(format!(
+            "{COUNTERS} of {} counters are shown.",
+            of_name.len()
+        ));
         of_name.truncate(COUNTERS);
     }
     let mut counters = Vec::new();
@@ -420,10 +448,13 @@ fn recorded(trace: &Trace) -> String {
 }
 
 fn date(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let seconds = time
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
     let (mut days, of_day) = (seconds / 86_400, seconds % 86_400);
     let mut year = 1970;
-    let is_leap = |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
+    let is_leap =
+        |year: u64| year.is_multiple_of(4) && !year.is_multiple_of(100) || year.is_multiple_of(400);
     loop {
         let length = if is_leap(year) { 366 } else { 365 };
         if days < length {
@@ -433,7 +464,19 @@ fn date(time: SystemTime) -> String {
         year += 1;
     }
     let mut month = 1;
-    for length in [31, if is_leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+    for length in [
+        31,
+        if is_leap(year) { 29 } else { 28 },
+        31,
+        30,
+        31,
+        30,
+        31,
+        31,
+        30,
+        31,
+        30,
+    ] {
         if days < length {
             break;
         }

@@ -5,9 +5,10 @@
 // The steps are an array of objects:
 //   { "evaluate": "EXPRESSION" }     its value, which may be a promise, as JSON
 //   { "screenshot": "FILE.png" }     [width, height] of the picture
+//   { "pixels": ["#rrggbb", ..] }    how many pixels of these colours are on the screen
 //   { "size": [WIDTH, HEIGHT] }      of the window, from here on
 //   { "dark": true }                 what the page is told that the user prefers
-//   { "mouse": "mousePressed", "x": .., "y": .., "deltaY": .. }   an event of the mouse's
+//   { "mouse": "mousePressed", "x": .., "y": .., "deltaY": .., "modifiers": .. }   an event of the mouse's
 //   { "wait": MILLISECONDS }
 // The result is { "results": [..], "console": [..], "requests": [..] }: one result for each step, what
 // the page wrote to its console with warnings and errors and uncaught exceptions, and every address
@@ -67,6 +68,24 @@ function call(method, params = {}) {
 const event = (name) => new Promise((resolve) => listeners.push((message) => message.method === name && resolve(message.params)));
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
+// Done in the page: it knows how to read pictures.
+async function countPixels(data, colours) {
+  const image = new Image();
+  image.src = `data:image/png;base64,${data}`;
+  await image.decode();
+  const canvas = document.createElement('canvas');
+  [canvas.width, canvas.height] = [image.width, image.height];
+  const context = canvas.getContext('2d');
+  context.drawImage(image, 0, 0);
+  const pixels = context.getImageData(0, 0, image.width, image.height).data;
+  return colours.map((colour) => {
+    const wanted = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+    let count = 0;
+    for (let at = 0; at < pixels.length; at += 4) count += wanted.every((part, index) => Math.abs(pixels[at + index] - part) <= 2);
+    return count;
+  });
+}
+
 async function perform(step) {
   if ('evaluate' in step) {
     const { result, exceptionDetails } = await call('Runtime.evaluate', { expression: step.evaluate, awaitPromise: true, returnByValue: true });
@@ -78,15 +97,19 @@ async function perform(step) {
     fs.writeFileSync(step.screenshot, picture);
     return [picture.readUInt32BE(16), picture.readUInt32BE(20)];
   }
+  if ('pixels' in step) {
+    const { data } = await call('Page.captureScreenshot', { format: 'png' });
+    return perform({ evaluate: `(${countPixels})(${JSON.stringify(data)}, ${JSON.stringify(step.pixels)})` });
+  }
   if ('size' in step) {
     const [width, height] = step.size;
     await call('Emulation.setDeviceMetricsOverride', { width, height, deviceScaleFactor: 1, mobile: false });
   } else if ('dark' in step) {
     await call('Emulation.setEmulatedMedia', { features: [{ name: 'prefers-color-scheme', value: step.dark ? 'dark' : 'light' }] });
   } else if ('mouse' in step) {
-    const { mouse: type, x, y, deltaY = 0 } = step;
+    const { mouse: type, x, y, deltaY = 0, modifiers = 0 } = step;
     const button = type === 'mouseWheel' ? 'none' : step.button ?? 'left';
-    await call('Input.dispatchMouseEvent', { type, x, y, deltaX: 0, deltaY, button, buttons: type === 'mouseReleased' ? 0 : Number(button === 'left'), clickCount: 1 });
+    await call('Input.dispatchMouseEvent', { type, x, y, deltaX: 0, deltaY, button, buttons: type === 'mouseReleased' ? 0 : Number(button === 'left'), clickCount: 1, modifiers });
   } else if ('wait' in step) {
     await pause(step.wait);
   } else {

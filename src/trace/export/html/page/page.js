@@ -200,11 +200,20 @@ function arrange() {
   const start = (lane) => lane.blocks[0] ?? Infinity;
   greenlets.sort((a, b) => (order === 'start' ? start(a) - start(b) : b.sums[order] - a.sums[order]));
   const counters = page.counters.map((counter) => ({ counter, label: text(counter.name) }));
-  const spans = page.spans.map((lane) => ({ spans: lane.blocks, label: lane.person >= 0 ? `spans of ${nameOf(lane.person)}` : `spans of thread ${-16 - lane.person}` }));
-  timeline.lanes = [...hubs, ...counters, ...spans, ...greenlets];
+  // Spans are below who they are of.
+  const spans = grouped(page.spans);
+  const lanesOf = (person, label) => (spans.get(person) ?? []).map(({ blocks }) => ({ spans: blocks, label }));
+  const threads = [...spans.keys()].filter((person) => person < 0).flatMap((person) => lanesOf(person, `thread ${-16 - person}`));
+  timeline.lanes = [...hubs, ...counters, ...threads, ...greenlets.flatMap((lane) => [lane, ...lanesOf(lane.person, '      spans')])];
   timeline.laneOf = new Map(timeline.lanes.map((lane, index) => [lane.person, index]).filter(([person]) => person !== undefined));
-  timeline.firstGreenlet = hubs.length + counters.length + spans.length;
+  timeline.firstGreenlet = hubs.length + counters.length + threads.length;
   size();
+}
+
+function grouped(lanes) {
+  const groups = new Map();
+  for (const lane of lanes) groups.set(lane.person, [...(groups.get(lane.person) ?? []), lane]);
+  return groups;
 }
 
 function size() {
@@ -399,9 +408,21 @@ function drawSpans(context, spans, x, y, colours) {
 }
 
 function drawMarks(context, x, colours) {
-  const { from, to, height, ruler } = timeline;
-  context.fillStyle = colours.blocked;
-  for (const [at] of page.marks) if (at >= from && at <= to) context.fillRect(Math.round(x(at)), ruler, 1, height - ruler);
+  const { from, to, width, height, ruler } = timeline;
+  let edge = -Infinity;
+  for (const [at, what] of page.marks) {
+    if (at < from || at > to) continue;
+    const place = Math.round(x(at)), label = fit(context, text(what), 180), wide = context.measureText(label).width + 8;
+    context.fillStyle = colours.blocked;
+    context.fillRect(place, ruler, 1, height - ruler);
+    if (place < edge) continue;
+    // To the left if there is no room on the right.
+    const left = place + wide > width ? place - wide : place;
+    edge = left + wide;
+    context.fillRect(left, height - 16, wide, 16);
+    context.fillStyle = colours.card;
+    context.fillText(label, left + 4, height - 8);
+  }
 }
 
 // From who woke it to what is under the pointer.
