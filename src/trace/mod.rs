@@ -1,5 +1,7 @@
 //! Seeing what the scheduler does.
 
+#[cfg(feature = "analysis")]
+mod check;
 mod environment;
 #[cfg(feature = "analysis")]
 pub mod export;
@@ -7,8 +9,15 @@ mod options;
 #[cfg(feature = "analysis")]
 mod read;
 mod recording;
+#[cfg(feature = "analysis")]
+mod report;
+mod serve;
 mod span;
+#[cfg(feature = "analysis")]
+mod stream;
 mod summary;
+#[cfg(feature = "analysis")]
+mod tell;
 #[cfg(all(test, feature = "analysis"))]
 mod tests;
 #[cfg(feature = "analysis")]
@@ -18,11 +27,22 @@ mod toggle;
 use crate::reason::WaitReason;
 
 pub use crate::record::{Actor, Ended, Event, Greenlet, Source, State, Stop, Text, Trigger, Wait};
+#[cfg(feature = "analysis")]
+pub use check::{Rule, Violation, check, check_whole};
 pub use options::Options;
 #[cfg(feature = "analysis")]
 pub use read::{Lost, Problem, ReadError, Record, Ring, Status, Trace};
 pub use recording::{is_on, snapshot, start, stop};
+#[cfg(feature = "analysis")]
+pub use report::{
+    CounterReport, Figures, GreenletTotals, GroupLatency, HubReport, Latency, Lint, LintKind,
+    LongRunReport, LostEvents, MarkReport, ObjectTotals, Overview, Report, SiteTotals, SpanReport,
+    Totals, WaitTotals, WakePair,
+};
+pub use serve::{Server, serve};
 pub use span::{SpanGuard, counter, mark, span};
+#[cfg(feature = "analysis")]
+pub use stream::Stream;
 pub use summary::{Account, Accounts, RingSummary, Summary};
 #[cfg(feature = "analysis")]
 pub use timeline::{
@@ -33,6 +53,7 @@ pub use toggle::toggle_on;
 
 pub(crate) use environment::obey;
 pub(crate) use recording::flush;
+pub(crate) use serve::serve_by_environment;
 
 /// One word for what a [`Wait`] is for, as `mutex`. `None` for a code of a newer version.
 ///

@@ -8,7 +8,7 @@ use std::thread;
 use super::options::{Mode, Options};
 use super::{is_on, start, stop};
 use crate::blocking;
-use crate::record::own_thread;
+use crate::record::OwnThread;
 use crate::signal::{self, Signal, Signals};
 
 /// Has a signal switch recording on and off, from now to the end of the process: the first one on, as
@@ -30,11 +30,10 @@ use crate::signal::{self, Signal, Signals};
 pub fn toggle_on(signal: Signal, options: Options) -> io::Result<()> {
     let signals = signal::listen(&[signal])?;
     blocking::offload(|| {
-        let counted = own_thread();
         thread::Builder::new()
             .name("greenlet-toggle".into())
             .spawn(move || {
-                let _counted = counted;
+                let _own = OwnThread::count();
                 toggle(&signals, &options);
             })
     })?;
