@@ -46,7 +46,7 @@
 //! | another allocator than the system's | [`OnWorker`] |
 //! | what went wrong | [`Deadlock`], [`BlockedHub`] |
 //! | what every greenlet does | [`dump`](dump()), [`Dump`], [`DumpOptions`] |
-//! | numbers | [`stats`], [`Runtime::stats`]; [`stack_usage`], [`Runtime::stack_usage`] |
+//! | numbers | [`stats`], [`Runtime::stats`]; [`stack_usage`], [`Runtime::stack_usage`]; [`metrics()`], [`Runtime::metrics`] |
 //! | what can fail | [`BuildError`], [`ThreadLocalsError`], [`Cancelled`] |
 //! | how it works | [`_documentation`] |
 //!
@@ -131,6 +131,12 @@ pub mod _documentation {
     #[doc = include_str!("docs/scale.md")]
     pub mod scale {}
 
+    #[doc = include_str!("docs/metrics.md")]
+    pub mod metrics {}
+
+    #[doc = include_str!("docs/live.md")]
+    pub mod live {}
+
     #[doc = include_str!("sched/README.md")]
     pub mod scheduler {}
 }
@@ -171,6 +177,7 @@ pub mod fs;
 mod greenlet;
 pub mod io;
 mod join_handle;
+pub mod metrics;
 pub mod net;
 mod on_worker;
 pub mod os;
@@ -194,6 +201,7 @@ pub use greenlet::{
     Greenlet, current, hub_id, on_thread_stack, park, park_timeout, sleep, sleep_until, yield_now,
 };
 pub use join_handle::JoinHandle;
+pub use metrics::metrics;
 pub use on_worker::OnWorker;
 pub use runtime::{RunError, Runtime, RuntimeBuilder, run, stack_usage, stats, try_run};
 pub use sched::{

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::blocking;
 use crate::error::{BuildError, Cancelled, ThreadLocalsError};
 use crate::join_handle::JoinHandle;
+use crate::metrics::{self, Metrics};
 use crate::panic_message;
 use crate::sched::{
     self, BLOCKED_AFTER, BlockedHub, Deadlock, DumpsOnQuit, Interruptible, Main, MonitorOptions,
@@ -45,6 +46,8 @@ pub struct Runtime {
     ctrl_c: bool,
     /// SIGQUIT writes a dump while `run` is under way.
     dump_on_quit: bool,
+    /// The socket of `GREENLET_TOP`.
+    _top: Option<Arc<trace::Server>>,
 }
 
 impl Runtime {
@@ -163,7 +166,12 @@ impl Runtime {
 
     /// What it has done so far.
     pub fn stats(&self) -> Stats {
-        stats_of(&self.shared)
+        metrics::stats_of(&self.shared)
+    }
+
+    /// The same and more, hub by hub, and as a text for Prometheus; see [`metrics`](mod@crate::metrics).
+    pub fn metrics(&self) -> Metrics {
+        metrics::of(std::slice::from_ref(&self.shared))
     }
 
     /// How much stack its greenlets have used, by spawn site: what a good
@@ -406,6 +414,7 @@ impl RuntimeBuilder {
             workers,
             ctrl_c: self.ctrl_c.unwrap_or(true),
             dump_on_quit: self.dump_on_quit.unwrap_or(true),
+            _top: blocking::offload(trace::serve_by_environment),
         })
     }
 
@@ -558,25 +567,12 @@ where
 
 /// What the runtime of the calling greenlet has done so far; `None` outside of a greenlet.
 pub fn stats() -> Option<Stats> {
-    sched::runtime().map(|shared| stats_of(shared))
+    sched::runtime().map(|shared| metrics::stats_of(shared))
 }
 
 /// [`Runtime::stack_usage`] of the runtime of the calling greenlet; `None` outside of a greenlet.
 pub fn stack_usage() -> Option<Vec<StackUsage>> {
     sched::runtime().map(|shared| shared.stack_usage())
-}
-
-fn stats_of(shared: &Shared) -> Stats {
-    let pool = blocking::counts();
-    let mut stats = shared.stats();
-    stats.blocking_threads = pool.threads as u64;
-    stats.blocking_idle = pool.idle as u64;
-    stats.blocking_queued = pool.queued as u64;
-    stats.blocking_waiting = pool.waiting as u64;
-    stats.blocking_jobs = pool.begun;
-    stats.blocking_threads_max = pool.limits.threads as u64;
-    stats.blocking_queue_max = pool.limits.queue as u64;
-    stats
 }
 
 /// Calls `f` with the runtime of the caller, or with the default one.

@@ -219,6 +219,8 @@ struct Snapshot {
     switches: Vec<u64>,
     /// Threads blocked in this crate, and how often that has changed.
     blocked: (usize, u32),
+    /// Threads of the crate's own that wake nobody, and how often that has changed.
+    own: (usize, u32),
 }
 
 /// The state, if nobody runs who could wake anybody.
@@ -250,12 +252,13 @@ impl Snapshot {
         Some(Self {
             switches,
             blocked: thread_cell::blocked(),
+            own: record::own_threads(),
         })
     }
 }
 
-/// Whether all threads of the process are hubs, the monitor, idle threads of the blocking pool, or
-/// blocked in this crate; and no signal handler could wake anybody. `None` if the kernel does not
+/// Whether all threads of the process are hubs, the monitor, idle threads of the blocking pool, others of
+/// the crate's own that wake nobody, or blocked in this crate; and no signal handler could wake anybody. `None` if the kernel does not
 /// tell.
 fn all_threads_wait(runtimes: &[Arc<Shared>], state: &Snapshot) -> Option<bool> {
     let (threads, idle, queued) = (runtimes.first()?.monitor.blocking_counts)();
@@ -263,7 +266,7 @@ fn all_threads_wait(runtimes: &[Arc<Shared>], state: &Snapshot) -> Option<bool> 
         return Some(false);
     }
     let status = task::process_status().ok()?;
-    let ours = state.switches.len() + 1 + idle + state.blocked.0 + record::own_threads();
+    let ours = state.switches.len() + 1 + idle + state.blocked.0 + state.own.0;
     // Who waits for a signal of `signals` waits for a descriptor, or is a thread that is not blocked.
     let own = signals::only_handlers() | sampler::only_handler();
     Some(status.threads == ours && !task::catches_foreign_signals(&status, own))

@@ -25,6 +25,7 @@
 //! | `debugger` | where debuggers find greenlets |
 //! | `dump` | what every greenlet is doing |
 //! | `lock_owner`, `circles` | who keeps a greenlet waiting, and who each other |
+//! | `numbers`, `histogram` | what metrics are made of |
 //! | `coarse_clock` | the time, about |
 //! | `ground` | a stack with its thread-locals |
 //! | `usage` | how much stack greenlets use, sampled |
@@ -41,6 +42,7 @@ mod debugger;
 mod dump;
 mod greenlet_cell;
 mod ground;
+mod histogram;
 mod hub;
 mod idle;
 mod inspect;
@@ -50,6 +52,7 @@ mod life;
 mod lock_owner;
 mod mains;
 mod monitor;
+mod numbers;
 mod overflow;
 mod park;
 mod queue;
@@ -77,21 +80,24 @@ pub use dump::{
     Dump, DumpOptions, GreenletDump, GreenletState, HubDump, HubState, RuntimeDump, dump,
 };
 pub use lock_owner::LockOwner;
+pub use numbers::HubMetrics;
 pub use shared::Stats;
 pub use usage::StackUsage;
 
 pub(crate) use cell::CellRef;
 pub(crate) use current::{OsName, cell as current_cell, os_name, set_os_name, was_forked};
 pub(crate) use greenlet_cell::SpawnOptions;
+pub(crate) use histogram::{CLASSES, Histogram};
 pub(crate) use interrupt::Interruptible;
 pub(crate) use mains::Main;
 pub(crate) use monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked, wake_hubs};
+pub(crate) use numbers::runtimes;
 pub(crate) use park::{
     assert_can_park, can_park, on_thread_stack, park, park_shielded, unwind_cancelled,
     unwind_if_cancelled, yield_now,
 };
 pub(crate) use quit::DumpsOnQuit;
-pub(crate) use recording::{record, who};
+pub(crate) use recording::{record, statuses, who};
 pub(crate) use shared::{Shared, slot_size, support};
 pub(crate) use spawn::{Spawned, spawn};
 pub(crate) use worker::{end, start};

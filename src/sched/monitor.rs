@@ -173,11 +173,7 @@ pub(super) fn is_a_parents() -> bool {
 
 /// Has all hubs of all runtimes look around.
 pub(crate) fn wake_hubs() {
-    let runtimes: Vec<_> = {
-        let watched = MONITOR.watched.lock();
-        watched.runtimes.iter().filter_map(Weak::upgrade).collect()
-    };
-    for runtime in runtimes {
+    for runtime in runtimes() {
         runtime.notify_all();
     }
 }

@@ -108,6 +108,10 @@ pub(super) struct Counters {
     pub(super) sleeps: Counter,
     pub(super) reads_inline: Counter,
     pub(super) reads_offloaded: Counter,
+    /// Greenlets in the queue that others do not take, when the hub last looked around.
+    pub(super) unstealable: Counter,
+    /// Warm stacks that the hub has, as above.
+    pub(super) warm_stacks: Counter,
 }
 
 /// A number with one writer.
@@ -124,6 +128,11 @@ impl Counter {
 
     pub(super) fn get(&self) -> u64 {
         self.0.load(Relaxed)
+    }
+
+    /// For what goes up and down.
+    pub(super) fn set(&self, value: usize) {
+        self.0.store(value as u64, Relaxed);
     }
 }
 

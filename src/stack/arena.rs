@@ -170,7 +170,21 @@ pub(crate) fn take(slot_size: usize) -> io::Result<Slot> {
     };
     install_guard(slot.region.address + slot.index * slot_size)?;
     class.next.start += 1;
+    class.handed_out += 1;
     Ok(slot)
+}
+
+/// How many slots of each size are in use or kept warm: size and number.
+pub(crate) fn taken() -> Vec<(usize, usize)> {
+    let numbered = CLASS.iter().enumerate();
+    let counted = numbered.map(|(class, slots)| {
+        let slots = slots.lock();
+        (
+            1 << (class as u32 + SMALLEST_CLASS),
+            slots.handed_out - slots.given_back.len(),
+        )
+    });
+    counted.filter(|&(_, count)| count > 0).collect()
 }
 
 /// All slots of one size that nobody uses.
@@ -181,6 +195,8 @@ struct Class {
     newest: Option<&'static Region>,
     /// The slots of `newest` that were never taken.
     next: Range<usize>,
+    /// How many were taken for the first time.
+    handed_out: usize,
 }
 
 impl Class {
@@ -189,6 +205,7 @@ impl Class {
             given_back: Vec::new(),
             newest: None,
             next: 0..0,
+            handed_out: 0,
         }
     }
 

@@ -1,5 +1,7 @@
 //! Traces made by hand, and what is read from them.
 
 pub(super) mod builder;
+mod check;
 mod read;
+mod stream;
 mod timeline;

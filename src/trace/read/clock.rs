@@ -21,7 +21,8 @@ pub(super) struct Clock {
 
 impl Clock {
     /// Through the first and the last of the pairs that the blocks have, if those are at least a tenth of
-    /// a second from each other; otherwise with the header's rate through the first.
+    /// a second from each other or there is nothing else; otherwise with the header's rate through the
+    /// first.
     pub(super) fn new(
         header: &FileHeader,
         blocks: &[Block<'_>],
@@ -36,38 +37,45 @@ impl Clock {
         };
         let (first, last) = (pairs().min(), pairs().max());
         let (first, last) = (first.unwrap_or((0, 0)), last.unwrap_or((0, 0)));
-        let rate = match header.ticks_per_second {
-            0 => SECOND,
-            rate => rate,
+        let mut problem = |what: &str| {
+            problems.push(Problem {
+                offset: 24,
+                what: what.into(),
+            });
         };
         let ticks_between = last.0 - first.0;
-        let by_header = Self {
+        let nanos_between = last.1.saturating_sub(first.1);
+        let by_pairs = Self {
             ticks: first.0,
             nanos: first.1,
-            nanos_between: SECOND,
-            ticks_between: rate,
+            nanos_between,
+            ticks_between,
         };
-        if ticks_between < rate / 10 || ticks_between == 0 {
+        let rate = header.ticks_per_second;
+        if rate == 0 && ticks_between > 0 && nanos_between > 0 {
+            return by_pairs;
+        }
+        if rate == 0 && first.0 != 0 {
+            problem("how long a tick is cannot be told: taken as a nanosecond");
+        }
+        let by_header = Self {
+            nanos_between: SECOND,
+            ticks_between: if rate == 0 { SECOND } else { rate },
+            ..by_pairs
+        };
+        if rate == 0 || ticks_between < rate / 10 || ticks_between == 0 {
             return by_header;
         }
-        let nanos_between = last.1.saturating_sub(first.1);
         // Where it differs a lot, one of the pairs is damaged.
         let expected = u128::from(ticks_between) * u128::from(SECOND) / u128::from(rate);
         let off = expected.abs_diff(u128::from(nanos_between));
         if off > expected / 10 {
-            problems.push(Problem {
-                offset: 24,
-                what: "the clocks of the blocks do not go with the rate in the header, which is \
-                       taken: times may be wrong"
-                    .into(),
-            });
+            problem(
+                "the clocks of the blocks do not go with the rate in the header, which is taken: times may be wrong",
+            );
             return by_header;
         }
-        Self {
-            nanos_between,
-            ticks_between,
-            ..by_header
-        }
+        by_pairs
     }
 
     /// The moment so many ticks after a block's beginning.

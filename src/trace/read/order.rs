@@ -43,6 +43,9 @@ impl Turn {
 /// Clocks that differ put an event behind so many runs that came after it, at the most.
 const FARTHEST: u16 = 256;
 
+/// A file in which the numbers of runs contradict each other more often than this is damaged.
+const MOST_FORCED: usize = 1000;
+
 pub(super) fn merge(rings: &[RingEvents]) -> Vec<Record> {
     let (turns, lives) = turns(rings);
     let total = rings.iter().map(|ring| ring.events.len()).sum();
@@ -53,6 +56,7 @@ pub(super) fn merge(rings: &[RingEvents]) -> Vec<Record> {
         reached: vec![0; lives],
         ready: BinaryHeap::new(),
         held: HashMap::new(),
+        forced: 0,
         records: Vec::with_capacity(total),
     };
     (0..rings.len()).for_each(|ring| merge.offer(ring));
@@ -74,8 +78,10 @@ struct Merge<'a> {
     reached: Vec<u32>,
     /// Rings by the time of that event.
     ready: BinaryHeap<Reverse<(u64, usize)>>,
-    /// Rings whose event waits for its turn in a life.
-    held: HashMap<u32, Vec<usize>>,
+    /// Rings whose event waits for its turn in a life, by that.
+    held: HashMap<u32, BinaryHeap<Reverse<(u32, usize)>>>,
+    /// How often nothing was left but to force it.
+    forced: usize,
     records: Vec<Record>,
 }
 
@@ -102,14 +108,22 @@ impl Merge<'_> {
             return self.append(ring);
         }
         let reached = &mut self.reached[turn.life as usize];
-        if *reached < turn.position {
-            return self.held.entry(turn.life).or_default().push(ring);
+        if *reached < turn.position && self.forced < MOST_FORCED {
+            let held = self.held.entry(turn.life).or_default();
+            return held.push(Reverse((turn.position, ring)));
         }
         *reached = (*reached).max(turn.position + 1);
+        let reached = *reached;
         self.append(ring);
-        // Those that waited for it are looked at again.
-        for ring in self.held.remove(&turn.life).unwrap_or_default() {
-            self.offer(ring);
+        // Those that waited for it.
+        while let Some(held) = self.held.get_mut(&turn.life) {
+            match held.pop() {
+                Some(Reverse((position, ring))) if position <= reached => self.offer(ring),
+                Some(later) => return held.push(later),
+                None => {
+                    self.held.remove(&turn.life);
+                }
+            }
         }
     }
 
@@ -124,15 +138,24 @@ impl Merge<'_> {
         self.offer(ring);
     }
 
-    /// All wait for each other, which no runtime records: takes the first by time.
+    /// All wait for each other, which no runtime records: takes the first by time. Where that is so again and
+    /// again, time alone counts from then on.
     #[cold]
     fn force(&mut self) {
-        let held = self.held.values().flatten().copied();
-        let ring = held.min_by_key(|&ring| (self.time(ring), ring));
+        self.forced += 1;
+        let held = self.held.values().flatten();
+        let rings: Vec<usize> = held.map(|&Reverse((_, ring))| ring).collect();
+        if self.forced == MOST_FORCED {
+            self.held.clear();
+            return rings.into_iter().for_each(|ring| self.offer(ring));
+        }
+        let ring = rings
+            .into_iter()
+            .min_by_key(|&ring| (self.time(ring), ring));
         let ring = ring.expect("every event that is left is some ring's next one");
         let turn = self.turn(ring);
         if let Some(held) = self.held.get_mut(&turn.life) {
-            held.retain(|&other| other != ring);
+            held.retain(|&Reverse((_, other))| other != ring);
         }
         self.reached[turn.life as usize] = turn.position;
         self.take(ring);

@@ -26,8 +26,10 @@ struct Builder<'a> {
     /// Jobs that are not done, by threads.
     open_jobs: HashMap<u32, usize>,
     thread_spans: Vec<Span>,
-    /// Spans that have not ended, by their numbers: who, and where in the list of that actor.
-    open_spans: HashMap<u32, Vec<(Actor, usize)>>,
+    /// Where in the list of an actor the spans are that have not ended.
+    open_spans: HashMap<(Actor, u32), Vec<usize>>,
+    /// Spans that may not have ended, by their numbers alone.
+    maybe_open: HashMap<u32, Vec<(Actor, usize)>>,
     marks: Vec<Mark>,
     panics: Vec<(u64, Actor)>,
     counters: Vec<CounterValue>,
@@ -113,7 +115,10 @@ impl Living {
     }
 
     fn stop(&mut self, time: u64, ring: u16, run: u16, why: Stop) {
-        self.expect(run, |doing| matches!(doing, Doing::Running { .. }));
+        self.expect(run, |doing| {
+            // A hub cannot tell whether a greenlet runs when recording begins.
+            matches!(doing, Doing::Running { .. } | Doing::Ready(Ready::Unknown))
+        });
         if let Some(now) = &mut self.now {
             now.doing = Doing::Running {
                 ring: Some(ring),
@@ -267,6 +272,7 @@ impl<'a> Builder<'a> {
             open_jobs: HashMap::new(),
             thread_spans: Vec::new(),
             open_spans: HashMap::new(),
+            maybe_open: HashMap::new(),
             marks: Vec::new(),
             panics: Vec::new(),
             counters: Vec::new(),
@@ -433,21 +439,26 @@ impl<'a> Builder<'a> {
         let spans = self.spans(span.who);
         spans.push(span);
         let place = spans.len() - 1;
-        let open = self.open_spans.entry(span.span).or_default();
-        open.push((span.who, place));
+        let of_number = self.maybe_open.entry(span.span).or_default();
+        of_number.push((span.who, place));
+        let open = self.open_spans.entry((span.who, span.span)).or_default();
+        open.push(place);
     }
 
-    /// The last one of that number which began in the same actor, or in any.
+    /// The last one of that number which began in the same actor, or else in any.
     fn end_span(&mut self, time: u64, who: Actor, span: u32) {
-        let Some(open) = self.open_spans.get_mut(&span) else {
+        let own = self.open_spans.get_mut(&(who, span)).and_then(Vec::pop);
+        if let Some(place) = own {
+            self.spans(who)[place].end = Some(time);
             return;
-        };
-        let own = open.iter().rposition(|&(actor, _)| actor == who);
-        let Some(found) = own.or(open.len().checked_sub(1)) else {
-            return;
-        };
-        let (actor, place) = open.remove(found);
-        self.spans(actor)[place].end = Some(time);
+        }
+        while let Some((actor, place)) = self.maybe_open.get_mut(&span).and_then(Vec::pop) {
+            let span = &mut self.spans(actor)[place];
+            if span.end.is_none() {
+                span.end = Some(time);
+                return;
+            }
+        }
     }
 
     fn finish(self) -> Timeline {

@@ -1,0 +1,103 @@
+//! Looks at traces of greenlets.
+
+mod args;
+mod events;
+mod info;
+
+use std::fs::File;
+use std::io::{self, BufWriter, ErrorKind, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use args::{Args, Command};
+use greenlet::trace::{Report, Timeline, Trace, check, check_whole};
+
+/// Something is wrong with the trace.
+const PROBLEM: u8 = 1;
+/// The command line is not understood.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let args = match Args::parse(std::env::args_os().skip(1)) {
+        Ok(Some(args)) => args,
+        Ok(None) => return finish(write!(io::stdout(), "{}", args::HELP).map(|()| true)),
+        Err(error) => {
+            eprintln!("greenlet-trace: {error}\nTry `greenlet-trace --help`.");
+            return ExitCode::from(USAGE);
+        }
+    };
+    let trace = match Trace::open(&args.file) {
+        Ok(trace) => trace,
+        Err(error) => {
+            eprintln!("greenlet-trace: {}: {error}", args.file.display());
+            return ExitCode::from(PROBLEM);
+        }
+    };
+    finish(run(&args, &trace))
+}
+
+/// Whoever reads the output need not read all of it.
+fn finish(result: io::Result<bool>) -> ExitCode {
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(PROBLEM),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("greenlet-trace: {error}");
+            ExitCode::from(PROBLEM)
+        }
+    }
+}
+
+/// Answers whether all is well.
+fn run(args: &Args, trace: &Trace) -> io::Result<bool> {
+    let mut out = output(args.output.as_deref())?;
+    let is_well = match &args.command {
+        Command::Info => info::write(&mut out, &args.file, trace)?,
+        Command::Events { greenlet } => {
+            warn(trace);
+            events::write(&mut out, trace, *greenlet)?;
+            true
+        }
+        Command::Report { json, top } => {
+            let report = Report::new(trace, &Timeline::new(trace), *top);
+            if *json {
+                serde_json::to_writer_pretty(&mut out, &report)?;
+                writeln!(out)?;
+            } else {
+                write!(out, "{report}")?;
+            }
+            true
+        }
+        Command::Check { whole } => {
+            warn(trace);
+            let violations = match whole {
+                true => check_whole(trace),
+                false => check(trace),
+            };
+            for violation in &violations {
+                writeln!(out, "{violation}")?;
+            }
+            if violations.is_empty() {
+                writeln!(out, "{} events break no rule", trace.records().len())?;
+            }
+            violations.is_empty()
+        }
+    };
+    out.flush()?;
+    Ok(is_well)
+}
+
+/// Says on standard error what is damaged, where the output itself does not.
+fn warn(trace: &Trace) {
+    for problem in trace.problems() {
+        eprintln!("greenlet-trace: {problem}");
+    }
+}
+
+fn output(path: Option<&Path>) -> io::Result<Box<dyn Write>> {
+    Ok(match path {
+        None => Box::new(BufWriter::new(io::stdout().lock())),
+        Some(path) => Box::new(BufWriter::new(File::create(path)?)),
+    })
+}
