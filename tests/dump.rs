@@ -399,7 +399,9 @@ fn hubs_that_are_stuck_do_not_matter() {
         let blocks = Builder::new().name("blocks".into()).hub(2);
         [
             spins.spawn(move || spins_in_here(&over)).unwrap(),
-            blocks.spawn(move || drop(released.recv())).unwrap(),
+            blocks
+                .spawn(move || assert!(released.recv().is_err()))
+                .unwrap(),
         ]
     });
     let start = Instant::now();
@@ -716,7 +718,7 @@ fn dumps_and_greenlets_that_come_move_and_go_do_not_disturb_each_other() {
                             if number % 10 == 0 {
                                 greenlet::sleep(Duration::from_micros(50));
                             }
-                            let nested = greenlet::spawn(|| greenlet::yield_now());
+                            let nested = greenlet::spawn(greenlet::yield_now);
                             nested.join().unwrap();
                         })
                     })
