@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         a_signal_handler_may_wake_somebody: passes,
         two_mutexes_that_are_locked_crosswise_are_a_deadlock: passes,
         waits_in_sync_that_nobody_ends_are_a_deadlock: passes,
+        a_deadlock_is_found_while_it_is_recorded_and_written: passes,
         a_deadlock_within_a_scope_ends_the_scope: passes,
     ];
     if let Ok(name) = env::var(CHILD) {
@@ -363,4 +364,21 @@ fn waits_in_sync_that_nobody_ends_are_a_deadlock() {
         assert_eq!(deadlock.greenlets.len(), 1, "{deadlock}");
         assert!(deadlock.greenlets[0].waits.starts_with(text), "{deadlock}");
     }
+}
+
+fn a_deadlock_is_found_while_it_is_recorded_and_written() {
+    use greenlet::signal::Signal;
+    use greenlet::trace::{self, Options, Trigger};
+    let dir = std::env::temp_dir().join(format!("greenlet-deadlock-{}", std::process::id()));
+    std::fs::create_dir(&dir).unwrap();
+    let stream = Options::stream(dir.join("stream"));
+    // Their threads wake nobody.
+    trace::toggle_on(Signal::USER_2, Options::flight()).unwrap();
+    trace::start(stream.snapshot_on(&[Trigger::Deadlock], dir.join("last"))).unwrap();
+    let found = deadlock(runtime(2).try_run(greenlet::park));
+    assert_eq!(found.greenlets.len(), 1, "{found}");
+    trace::stop().unwrap().unwrap();
+    let last = std::fs::metadata(dir.join("last-1-deadlock.trace")).unwrap();
+    assert!(last.len() > 200);
+    std::fs::remove_dir_all(dir).unwrap();
 }

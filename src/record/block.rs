@@ -47,6 +47,7 @@ impl FileHeader {
     }
 
     /// `None` if it is something else's.
+    #[cfg(any(test, feature = "analysis"))]
     pub(crate) fn decode(words: [u64; Self::WORDS]) -> Option<Self> {
         (words[0] == FILE_MAGIC).then_some(Self {
             major: words[1] as u16,
