@@ -187,7 +187,9 @@ fn write_snapshot(session: Arc<Session>, path: &Path, last: Option<Duration>) ->
     let since = last.map_or(0, |last| {
         clock::now().saturating_sub(last.as_nanos() as u64).max(1)
     });
+    let clock = session.clock();
     let mut drain = Drain::begin(session, file, since)?;
+    drain.file().end_now(clock)?;
     drain.drain(true)?;
     drain.file().flush()
 }

@@ -2,5 +2,6 @@
 
 pub(super) mod builder;
 mod check;
+mod fuzz;
 mod read;
 mod timeline;
