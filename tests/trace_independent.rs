@@ -49,7 +49,8 @@ fn edge(by: Source, greenlet: u64) -> String {
 struct Facts {
     events: u64,
     switches: u64,
-    run_nanos: BTreeMap<String, u64>,
+    /// In damaged files a run may end before it begins.
+    run_nanos: BTreeMap<String, i64>,
     wakes: BTreeMap<String, u64>,
     /// Of each ring, by its number: events that are there, and those that are missing.
     rings: BTreeMap<u64, (u64, u64)>,
@@ -86,7 +87,7 @@ impl Facts {
                         && (its, number) == (greenlet, run)
                     {
                         let nanos = facts.run_nanos.entry(greenlet.to_string()).or_default();
-                        *nanos += record.time - began;
+                        *nanos += record.time.cast_signed() - began.cast_signed();
                     }
                 }
                 Event::Wake { greenlet, by, .. } => {
@@ -107,10 +108,13 @@ impl Facts {
         });
         let unknown = value["kinds"]["unknown"].as_u64().unwrap_or(0);
         let rings: BTreeMap<_, _> = rings.collect();
+        let nanos = value["run_nanos"].as_object().unwrap().iter();
         Self {
             events: rings.values().map(|(events, _)| events).sum::<u64>() + unknown,
             switches: number(&value["switches"]),
-            run_nanos: table(&value["run_nanos"]),
+            run_nanos: nanos
+                .map(|(greenlet, nanos)| (greenlet.clone(), nanos.as_i64().unwrap()))
+                .collect(),
             wakes: table(&value["wakes"]),
             rings,
             texts: number(&value["texts"]) as usize,

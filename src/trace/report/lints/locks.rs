@@ -229,7 +229,7 @@ fn waits_again(
     let mut ran = 0;
     for slice in after {
         match slice.doing {
-            Doing::Running { .. } => ran += slice.nanos(),
+            Doing::Running { .. } => ran = slice.nanos().saturating_add(ran),
             Doing::Waiting { wait, .. } if (wait.reason, wait.object) == object => {
                 return ran <= FUTILE;
             }
