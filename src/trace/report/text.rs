@@ -1,6 +1,6 @@
 //! A report for people: a page for a terminal of 100 columns.
 
-use std::fmt::{self, Display, Formatter};
+use std::fmt::{self, Display, Formatter, Write};
 
 use super::{Figures, GreenletTotals, Report, Totals};
 
@@ -36,7 +36,7 @@ impl Display for Grouped {
         let digits = self.0.to_string();
         let mut text = String::new();
         for (index, digit) in digits.chars().enumerate() {
-            if index > 0 && (digits.len() - index) % 3 == 0 {
+            if index > 0 && (digits.len() - index).is_multiple_of(3) {
                 text.push(',');
             }
             text.push(digit);
@@ -57,8 +57,8 @@ impl Display for Tail<'_> {
             return write!(f, "{text:width$}");
         }
         f.write_str("…")?;
-        let skipped = text.chars().skip(length + 1 - width);
-        skipped.map(|char| write!(f, "{char}")).collect()
+        let mut rest = text.chars().skip(length + 1 - width);
+        rest.try_for_each(|char| f.write_char(char))
     }
 }
 

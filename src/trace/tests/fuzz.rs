@@ -319,7 +319,7 @@ fn large_files_of_little_sense_take_little_time() {
         let kind = 2 + random.next() % 3;
         let event = [
             word(2 << 16 | kind),
-            word(1 << 16 | random.next() % 65536),
+            word((1 << 16) | (random.next() % 65536)),
             word(0),
         ]
         .concat();
