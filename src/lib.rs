@@ -45,7 +45,8 @@
 //! | much stack for a moment | [`on_thread_stack`] |
 //! | another allocator than the system's | [`OnWorker`] |
 //! | what went wrong | [`Deadlock`], [`BlockedHub`] |
-//! | numbers | [`stats`], [`Runtime::stats`]; [`stack_usage`], [`Runtime::stack_usage`] |
+//! | what every greenlet does | [`dump`](dump()), [`Dump`], [`DumpOptions`] |
+//! | numbers | [`stats`], [`Runtime::stats`]; [`stack_usage`], [`Runtime::stack_usage`]; [`metrics()`], [`Runtime::metrics`] |
 //! | what can fail | [`BuildError`], [`ThreadLocalsError`], [`Cancelled`] |
 //! | how it works | [`_documentation`] |
 //!
@@ -130,6 +131,12 @@ pub mod _documentation {
     #[doc = include_str!("docs/trace_format.md")]
     pub mod trace_format {}
 
+    #[doc = include_str!("docs/metrics.md")]
+    pub mod metrics {}
+
+    #[doc = include_str!("docs/live.md")]
+    pub mod live {}
+
     #[doc = include_str!("sched/README.md")]
     pub mod scheduler {}
 }
@@ -147,7 +154,9 @@ mod abort;
 mod atomic;
 mod error;
 mod interest;
+mod json;
 mod lock;
+mod owner;
 mod reason;
 mod record;
 mod waker;
@@ -168,6 +177,7 @@ pub mod fs;
 mod greenlet;
 pub mod io;
 mod join_handle;
+pub mod metrics;
 pub mod net;
 mod on_worker;
 pub mod os;
@@ -191,9 +201,12 @@ pub use greenlet::{
     Greenlet, current, hub_id, on_thread_stack, park, park_timeout, sleep, sleep_until, yield_now,
 };
 pub use join_handle::JoinHandle;
+pub use metrics::metrics;
 pub use on_worker::OnWorker;
 pub use runtime::{RunError, Runtime, RuntimeBuilder, run, stack_usage, stats, try_run};
 pub use sched::{
-    BlockedActivity, BlockedHub, BlockingGreenlet, Deadlock, Id, StackUsage, Stats, WaitingGreenlet,
+    BlockedActivity, BlockedHub, BlockingGreenlet, Deadlock, Dump, DumpOptions, GreenletDump,
+    GreenletState, HubDump, HubState, Id, LockOwner, RuntimeDump, StackUsage, Stats,
+    WaitingGreenlet, dump,
 };
 pub use spawn::{spawn, spawn_local, try_spawn};

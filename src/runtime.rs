@@ -11,10 +11,11 @@ use std::time::Duration;
 use crate::blocking;
 use crate::error::{BuildError, Cancelled, ThreadLocalsError};
 use crate::join_handle::JoinHandle;
+use crate::metrics::{self, Metrics};
 use crate::panic_message;
 use crate::sched::{
-    self, BLOCKED_AFTER, BlockedHub, Deadlock, Interruptible, Main, MonitorOptions, OnBlocked,
-    Shared, SpawnOptions, StackUsage, Stats,
+    self, BLOCKED_AFTER, BlockedHub, Deadlock, DumpsOnQuit, Interruptible, Main, MonitorOptions,
+    OnBlocked, Shared, SpawnOptions, StackUsage, Stats,
 };
 use crate::stack;
 use crate::trace;
@@ -43,6 +44,10 @@ pub struct Runtime {
     workers: Vec<thread::JoinHandle<()>>,
     /// Ctrl-C interrupts `run`.
     ctrl_c: bool,
+    /// SIGQUIT writes a dump while `run` is under way.
+    dump_on_quit: bool,
+    /// The socket of `GREENLET_TOP`.
+    _top: Option<Arc<trace::Server>>,
 }
 
 impl Runtime {
@@ -118,6 +123,7 @@ impl Runtime {
             ..SpawnOptions::new(slot_size, Location::caller())
         };
         // Before the greenlet begins, so that it is interrupted from its first instruction on.
+        let _dumps = self.dump_on_quit.then(DumpsOnQuit::enter).flatten();
         let interruptible = self.ctrl_c.then(Interruptible::enter).flatten();
         // SAFETY: Send; and the caller waits below, so what `f` borrows stays.
         let spawned = unsafe { sched::spawn(&self.shared, options, f) };
@@ -160,7 +166,12 @@ impl Runtime {
 
     /// What it has done so far.
     pub fn stats(&self) -> Stats {
-        stats_of(&self.shared)
+        metrics::stats_of(&self.shared)
+    }
+
+    /// The same and more, hub by hub, and as a text for Prometheus; see [`metrics`](mod@crate::metrics).
+    pub fn metrics(&self) -> Metrics {
+        metrics::of(std::slice::from_ref(&self.shared))
     }
 
     /// How much stack its greenlets have used, by spawn site: what a good
@@ -222,6 +233,7 @@ pub struct RuntimeBuilder {
     blocking_threads: Option<usize>,
     blocking_queue: Option<usize>,
     ctrl_c: Option<bool>,
+    dump_on_quit: Option<bool>,
 }
 
 impl RuntimeBuilder {
@@ -343,6 +355,22 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Whether SIGQUIT (Ctrl-\\ in a terminal) writes a [`dump`](crate::dump()) to standard error while
+    /// [`run`](Runtime::run) is under way: yes, unless this says otherwise.
+    ///
+    /// The program goes on. A second signal within two seconds ends it, as the first one does without all this: with a
+    /// core file, if the system writes any. The dump is taken by a thread of its own, so it does not matter
+    /// whether hubs are stuck.
+    ///
+    /// It holds where nothing was done about the signal when `run` began: a handler of the program's is
+    /// left alone, and a signal that is ignored stays so. And it does not hold while somebody waits for
+    /// the signal by [`signal`](crate::signal). When the last `run` has ended, the signal's default action is
+    /// back. A child that was forked and has not called `exec` ends.
+    pub fn dump_on_quit(mut self, dumps: bool) -> Self {
+        self.dump_on_quit = Some(dumps);
+        self
+    }
+
     /// Starts the workers.
     ///
     /// # Errors
@@ -385,6 +413,8 @@ impl RuntimeBuilder {
             shared,
             workers,
             ctrl_c: self.ctrl_c.unwrap_or(true),
+            dump_on_quit: self.dump_on_quit.unwrap_or(true),
+            _top: blocking::offload(trace::serve_by_environment),
         })
     }
 
@@ -537,25 +567,12 @@ where
 
 /// What the runtime of the calling greenlet has done so far; `None` outside of a greenlet.
 pub fn stats() -> Option<Stats> {
-    sched::runtime().map(|shared| stats_of(shared))
+    sched::runtime().map(|shared| metrics::stats_of(shared))
 }
 
 /// [`Runtime::stack_usage`] of the runtime of the calling greenlet; `None` outside of a greenlet.
 pub fn stack_usage() -> Option<Vec<StackUsage>> {
     sched::runtime().map(|shared| shared.stack_usage())
-}
-
-fn stats_of(shared: &Shared) -> Stats {
-    let pool = blocking::counts();
-    let mut stats = shared.stats();
-    stats.blocking_threads = pool.threads as u64;
-    stats.blocking_idle = pool.idle as u64;
-    stats.blocking_queued = pool.queued as u64;
-    stats.blocking_waiting = pool.waiting as u64;
-    stats.blocking_jobs = pool.begun;
-    stats.blocking_threads_max = pool.limits.threads as u64;
-    stats.blocking_queue_max = pool.limits.queue as u64;
-    stats
 }
 
 /// Calls `f` with the runtime of the caller, or with the default one.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::reason::WaitReason;
 use crate::record::{self, Actor, Event};
-use crate::sched;
+use crate::sched::{self, Histogram};
 use crate::sys::clock;
 use crate::sys::task::TaskId;
 use crate::waker::{Outcome, Waker};
@@ -108,6 +108,11 @@ where
 /// How the pool of the process is doing.
 pub(crate) fn counts() -> Counts {
     Pool::global().counts()
+}
+
+/// How long the jobs of the pool of the process took.
+pub(crate) fn durations() -> &'static Histogram {
+    Pool::global().durations()
 }
 
 /// Changes how large the pool of the process may become.

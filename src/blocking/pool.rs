@@ -11,7 +11,9 @@
 use crate::abort::AbortOnUnwind;
 use crate::lock::Mutex;
 use crate::reason::WaitReason;
+use crate::sched::Histogram;
 use crate::sched::wait_list::{Claimed, Enlist, wait, wait_shielded};
+use crate::sys::clock;
 use crate::waker::Outcome;
 use std::cell::Cell;
 use std::fmt;
@@ -58,6 +60,7 @@ impl Pool {
     fn with_idle_timeout(limits: Limits, idle_timeout: Duration) -> Self {
         let shared = Shared {
             state: Mutex::new(State::new(limits)),
+            durations: Histogram::new(),
             idle_timeout,
         };
         Self {
@@ -213,6 +216,11 @@ impl Pool {
         }
     }
 
+    /// How long jobs took that threads have done.
+    pub(crate) fn durations(&self) -> &Histogram {
+        &self.shared.durations
+    }
+
     fn limits(&self) -> Limits {
         self.shared.state.lock().limits
     }
@@ -319,6 +327,8 @@ impl From<Refused> for io::Error {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
+    /// How long jobs took.
+    durations: Histogram,
     idle_timeout: Duration,
 }
 
@@ -377,7 +387,9 @@ impl Shared {
     fn work(&self) {
         let guard = AbortOnUnwind::arm("a job of the blocking pool");
         while let Some(job) = self.next_job() {
+            let begun = clock::now();
             job();
+            self.durations.count(clock::now().saturating_sub(begun));
         }
         guard.disarm();
     }

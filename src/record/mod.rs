@@ -39,5 +39,5 @@ pub(crate) use recorder::{
     Recorder, forget, is_on, record_outside, session, start, stop, this_thread,
 };
 pub(crate) use session::Session;
-pub(crate) use threads::{own_thread, own_threads};
+pub(crate) use threads::{OwnThread, own_threads};
 pub(crate) use trigger::{Order, clear_orders, next_order, order, pull, set as set_triggers};

@@ -12,8 +12,6 @@ use super::greenlet_cell::{GreenletCell, Runnable, hub_number};
 use super::ground::GreenletGround;
 use super::monitor;
 use super::queue::{Pushed, RunQueue};
-use super::registry::Registry;
-use super::roll_call::Waiting;
 use super::shared::{Counters, Departed, Remote, Shared, TRIM_BATCH};
 use super::usage::Sampler;
 use crate::abort::AbortOnUnwind;
@@ -70,9 +68,7 @@ pub(crate) struct Hub {
     pub(super) float_control: FloatControl,
     pub(super) queue: RunQueue,
     pub(super) stacks: RefCell<Pool<GreenletGround>>,
-    /// The greenlets that this hub has started.
-    pub(super) registry: Registry,
-    /// Whether the runtime's end was seen, and the greenlets in `registry` cancelled.
+    /// Whether the runtime's end was seen, and the greenlets in the registry cancelled.
     pub(super) ending: Cell<bool>,
     /// Switches since the hub began, wrapping.
     tick: Cell<u32>,
@@ -87,6 +83,9 @@ pub(crate) struct Hub {
     pub(super) recorder: Recorder,
     /// When the present run began, in ticks, while that is recorded; otherwise 0.
     pub(super) run_began: Cell<u64>,
+    /// A moment, in ticks, that goes for what is recorded next: to tell the time takes longer than all
+    /// else. 0 if there is none.
+    pub(super) moment: Cell<u64>,
     /// The number of the greenlet that was the last to leave the CPU while that was recorded.
     pub(super) stopped: Cell<u64>,
 }
@@ -113,7 +112,6 @@ impl Hub {
             shared,
             queue,
             stacks: RefCell::new(Pool::new(KEPT_STACKS)),
-            registry: Registry::new(),
             ending: Cell::new(false),
             tick: Cell::new(0),
             searching: Cell::new(false),
@@ -125,6 +123,7 @@ impl Hub {
             sampler: Sampler::new(),
             recorder: Recorder::new(owner),
             run_began: Cell::new(0),
+            moment: Cell::new(0),
             stopped: Cell::new(0),
         }
     }
@@ -207,6 +206,7 @@ impl Hub {
 
     #[cold]
     fn find_work_slow(&self) -> Option<Runnable> {
+        self.moment.set(0);
         self.attend();
         // Try what others have left for this hub, or for any.
         self.take_from_outside()
@@ -283,6 +283,7 @@ impl Hub {
     /// Gives everybody a chance whom a full queue would starve.
     #[cold]
     fn look_around(&self) {
+        self.moment.set(0);
         self.attend();
         self.fetch(&self.remote().inbox);
         self.fetch(&self.shared.injector);
@@ -291,10 +292,10 @@ impl Hub {
             let mut wakes = self.wakes.take();
             let has_polled = self.shared.reactor.poll(&mut wakes);
             if has_polled && record::is_on() {
-                let woken = wakes.len() as u32;
-                self.record(|_| Event::Poll { woken });
+                self.record_poll(wakes.len());
             }
             wakes.wake_all();
+            self.moment.set(0);
             self.wakes.replace(wakes);
             if has_polled {
                 // Nobody waits in the poll: one that sleeps should, for this hub is busy.
@@ -310,23 +311,20 @@ impl Hub {
     /// Does what others have asked of this hub.
     fn attend(&self) {
         self.welcome_home();
+        self.publish_numbers();
         self.attend_recording();
-        if self.remote().roll_call.is_wanted() {
-            self.answer_roll_call();
-        }
         if self.shared.is_ending() && !self.ending.replace(true) && cfg!(panic = "unwind") {
             // Without unwinding a greenlet cannot be ended; then the hub just stops.
-            self.registry.for_each(GreenletCell::cancel);
+            // SAFETY: this is the hub's thread.
+            unsafe { self.remote().registry.for_each(GreenletCell::cancel) };
         }
     }
 
-    #[cold]
-    fn answer_roll_call(&self) {
-        let now = clock::now();
-        let mut greenlets = Vec::new();
-        self.registry
-            .for_each(|greenlet| greenlets.push(Waiting::of(greenlet.cell(), now)));
-        self.remote().roll_call.answer(greenlets);
+    /// Says what others cannot see, for the metrics.
+    fn publish_numbers(&self) {
+        let counters = self.counters();
+        counters.unstealable.set(self.queue.unstealable());
+        counters.warm_stacks.set(self.stacks.borrow().total());
     }
 
     /// Takes greenlets that have ended elsewhere out of the registry.
@@ -340,7 +338,7 @@ impl Hub {
             // SAFETY: this hub started it, and it was not removed before; its own reference came
             // with it.
             unsafe {
-                self.registry.remove(cell);
+                self.remote().registry.remove(cell);
                 Header::release(cell.cast());
             }
         }
@@ -357,10 +355,10 @@ impl Hub {
         drop(timers);
         let any = !wakes.is_empty();
         if any && record::is_on() {
-            let woken = wakes.len() as u32;
-            self.record(|_| Event::Timers { woken });
+            self.record_timers(wakes.len());
         }
         wakes.expire_all();
+        self.moment.set(0);
         self.wakes.replace(wakes);
         any
     }
@@ -398,6 +396,7 @@ impl Hub {
             }
             self.searching.set(shared.idle.retract_sleep(self.index));
             wakes.wake_all();
+            self.moment.set(0);
             self.wakes.replace(wakes);
         } else {
             self.searching.set(shared.idle.retract_sleep(self.index));
@@ -414,7 +413,6 @@ impl Hub {
                 .hubs
                 .iter()
                 .any(|remote| !remote.stealer.is_empty())
-            || self.remote().roll_call.is_asked()
             || self.shared.is_over()
     }
 

@@ -126,6 +126,11 @@ impl RunQueue {
             && (!self.next.is_empty() || self.ready.has_private() || self.due.has_private())
     }
 
+    /// How many there are that other hubs do not steal.
+    pub(super) fn unstealable(&self) -> usize {
+        usize::from(!self.next.is_empty()) + self.ready.private_len() + self.due.private_len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.next.is_empty() && self.ready.is_empty() && self.due.is_empty()
     }
@@ -193,6 +198,10 @@ impl Lane {
         !self.private.borrow().is_empty()
     }
 
+    fn private_len(&self) -> usize {
+        self.private.borrow().len()
+    }
+
     #[inline]
     fn is_empty(&self) -> bool {
         !self.has_private() && (self.alone || self.stealable.is_empty())
@@ -211,6 +220,11 @@ impl QueueStealer {
     /// Whether there is nothing that other hubs steal.
     pub(super) fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.due.is_empty()
+    }
+
+    /// How many there are that other hubs steal.
+    pub(super) fn len(&self) -> usize {
+        self.ready.len() + self.due.len()
     }
 
     /// Takes one greenlet, the next slot's first, from a hub that is blocked.

@@ -7,12 +7,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use corosensei::CoroutineResult;
 
 use super::blocked::{BlockedActivity, BlockedHub};
+use super::cell::Id;
 use super::current::{self, Current};
 use super::greenlet_cell::{GreenletCell, hub_number};
 use super::hub::Hub;
+use super::monitor;
 use super::park::Handoff;
 use crate::reason::WaitCell;
-use crate::record::{self, Actor, Ended, Event, Recorder, Source, State, Stop, Wait};
+use crate::record::{
+    self, Actor, Ended, Event, Recorder, Session, Source, State, Stop, Text, Wait,
+};
 use crate::waker::Outcome;
 
 /// When recording begins, a hub tells of as many greenlets as this part of its ring has room for.
@@ -35,20 +39,25 @@ impl Hub {
             return;
         };
         let mut left = ring_bytes / STATUS_PART / STATUS_BYTES;
-        self.registry.for_each(|greenlet| {
+        let tell = |greenlet: &GreenletCell| {
             if left > 0 {
                 left -= 1;
-                self.recorder.record(status(greenlet, &self.recorder));
+                let status = status(greenlet, |text| self.recorder.text(text));
+                self.recorder.record(status, None);
             }
-        });
+        };
+        // SAFETY: this is the hub's thread.
+        unsafe { self.remote().registry.for_each(tell) };
     }
 
-    /// Records an event of this hub's. Answers when that was, in ticks.
+    /// Records an event of this hub's: at the moment that goes on, or now. Answers when that was, in ticks.
     // Into its callers, which are cold: there it is known which event it is.
     #[inline(always)]
     pub(super) fn record(&self, event: impl FnOnce(&Recorder) -> Event) -> Option<u64> {
         self.attend_recording();
-        self.recorder.record(event(&self.recorder))
+        let at = self.moment.get();
+        self.recorder
+            .record(event(&self.recorder), (at != 0).then_some(at))
     }
 
     /// The hub has slept; in the poll, if that has `woken` greenlets.
@@ -56,9 +65,24 @@ impl Hub {
     pub(super) fn record_awake(&self, woken: Option<usize>) {
         self.record(|_| Event::Awake);
         if let Some(woken) = woken {
-            let woken = woken as u32;
-            self.record(|_| Event::Poll { woken });
+            self.record_poll(woken);
         }
+    }
+
+    /// It has polled, and wakes so many, all at this moment.
+    #[cold]
+    pub(super) fn record_poll(&self, woken: usize) {
+        let woken = woken as u32;
+        let now = self.record(|_| Event::Poll { woken });
+        self.moment.set(now.unwrap_or(0));
+    }
+
+    /// Deadlines have passed: it wakes so many, all at this moment.
+    #[cold]
+    pub(super) fn record_timers(&self, woken: usize) {
+        let woken = woken as u32;
+        let now = self.record(|_| Event::Timers { woken });
+        self.moment.set(now.unwrap_or(0));
     }
 
     /// The hub is about to run it.
@@ -71,6 +95,7 @@ impl Hub {
             run,
         });
         self.run_began.set(began.unwrap_or(0));
+        self.moment.set(0);
     }
 
     /// It has left the CPU.
@@ -100,6 +125,8 @@ impl Hub {
                 .account_run(number, ended.saturating_sub(began));
         }
         self.stopped.set(number);
+        // What the hub does for its park, and the next run, if the hub need not look for it.
+        self.moment.set(ended.unwrap_or(0));
     }
 
     /// Whoever ends a park at this moment, on this hub.
@@ -211,8 +238,22 @@ pub(crate) fn who() -> Actor {
     }
 }
 
+/// What all greenlets of the process do that have started, with texts of the session's.
+pub(crate) fn statuses(session: &Session) -> Vec<Event> {
+    let mut statuses = Vec::new();
+    for runtime in monitor::runtimes() {
+        for remote in &runtime.hubs {
+            // What cannot be looked at is not told.
+            let _ = remote.registry.look(|greenlet| {
+                statuses.push(status(greenlet, |text| session.texts().number(text)));
+            });
+        }
+    }
+    statuses
+}
+
 /// What a greenlet does, as far as can be told from outside.
-fn status(greenlet: &GreenletCell, recorder: &Recorder) -> Event {
+fn status(greenlet: &GreenletCell, text: impl Fn(&str) -> Text) -> Event {
     let cell = greenlet.cell();
     let waits_for = cell.waits_for();
     let state = match waits_for.get() {
@@ -223,9 +264,9 @@ fn status(greenlet: &GreenletCell, recorder: &Recorder) -> Event {
         greenlet: cell.id().number(),
         run: greenlet.runs(),
         state,
-        parent: 0,
-        site: recorder.place(cell.spawned_at()),
-        name: cell.name().map_or(0, |name| recorder.text(name)),
+        parent: greenlet.parent().map_or(0, Id::number),
+        site: text(&cell.spawned_at().to_string()),
+        name: cell.name().map_or(0, &text),
         since: waits_for.age(super::coarse_clock::now()).as_nanos() as u64,
     }
 }

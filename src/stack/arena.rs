@@ -62,9 +62,7 @@ pub(crate) struct Slot {
 impl Slot {
     /// The addresses that may be used: above the guard page, below the colour.
     pub(crate) fn usable(&self) -> Range<usize> {
-        let base = self.region.address + self.index * self.region.slot_size;
-        let colour = self.index % COLOURS * CACHE_LINE;
-        base + page()..base + self.region.slot_size - colour
+        self.region.usable(self.index)
     }
 
     /// The whole slot in bytes.
@@ -107,6 +105,8 @@ pub(crate) struct Found {
     /// The guard page of the slot.
     pub(crate) guard: Range<usize>,
     pub(crate) slot_size: usize,
+    /// See [`Slot::usable`].
+    pub(crate) usable: Range<usize>,
 }
 
 /// The slot that `address` lies in. Safe in signal handlers: reads atomics only.
@@ -130,6 +130,7 @@ pub(crate) fn find(address: usize) -> Option<Found> {
                 owner: region.owners[index].load(Acquire),
                 guard: base..base + page(),
                 slot_size: region.slot_size,
+                usable: region.usable(index),
             });
         }
     }
@@ -169,7 +170,21 @@ pub(crate) fn take(slot_size: usize) -> io::Result<Slot> {
     };
     install_guard(slot.region.address + slot.index * slot_size)?;
     class.next.start += 1;
+    class.handed_out += 1;
     Ok(slot)
+}
+
+/// How many slots of each size are in use or kept warm: size and number.
+pub(crate) fn taken() -> Vec<(usize, usize)> {
+    let numbered = CLASS.iter().enumerate();
+    let counted = numbered.map(|(class, slots)| {
+        let slots = slots.lock();
+        (
+            1 << (class as u32 + SMALLEST_CLASS),
+            slots.handed_out - slots.given_back.len(),
+        )
+    });
+    counted.filter(|&(_, count)| count > 0).collect()
 }
 
 /// All slots of one size that nobody uses.
@@ -180,6 +195,8 @@ struct Class {
     newest: Option<&'static Region>,
     /// The slots of `newest` that were never taken.
     next: Range<usize>,
+    /// How many were taken for the first time.
+    handed_out: usize,
 }
 
 impl Class {
@@ -188,6 +205,7 @@ impl Class {
             given_back: Vec::new(),
             newest: None,
             next: 0..0,
+            handed_out: 0,
         }
     }
 
@@ -244,6 +262,13 @@ impl Region {
             slot_size,
             owners,
         }
+    }
+
+    /// The addresses of a slot that may be used: above the guard page, below the colour.
+    fn usable(&self, index: usize) -> Range<usize> {
+        let base = self.address + index * self.slot_size;
+        let colour = index % COLOURS * CACHE_LINE;
+        base + page()..base + self.slot_size - colour
     }
 }
 

@@ -18,7 +18,7 @@ mod pool;
 
 use corosensei::stack::{Stack, StackPointer};
 
-pub(crate) use arena::{Slot, find, slot_size, take};
+pub(crate) use arena::{Slot, find, slot_size, take, taken};
 pub(crate) use depth::{clear, used};
 pub(crate) use pool::{Pool, Trimmer};
 

@@ -96,6 +96,11 @@ impl<T> Pool<T> {
             .map_or(0, |s| s.slots.len())
     }
 
+    /// How many slots there are, of all sizes.
+    pub(crate) fn total(&self) -> usize {
+        self.shelves.iter().map(|shelf| shelf.slots.len()).sum()
+    }
+
     /// Moves up to `count` slots of this size to another pool, the coldest first.
     pub(crate) fn move_to(&mut self, other: &mut Self, slot_size: usize, count: usize) {
         let shelf = self.shelf(slot_size);

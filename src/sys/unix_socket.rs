@@ -30,6 +30,13 @@ pub(crate) fn stream() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Gives the socket an address.
+pub(crate) fn bind(socket: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<()> {
+    let addr = RawAddress::from(addr);
+    // SAFETY: the pointer is valid for the call and for the length that is given.
+    cvt(unsafe { libc::bind(socket.as_raw_fd(), addr.as_ptr(), addr.len) }).map(drop)
+}
+
 /// Connects, or not at all: `WouldBlock` when the listener's queue is full, which no event tells the
 /// end of.
 pub(crate) fn connect(socket: BorrowedFd<'_>, addr: &SocketAddr) -> io::Result<()> {

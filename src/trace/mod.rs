@@ -9,7 +9,10 @@ mod read;
 mod recording;
 #[cfg(feature = "analysis")]
 mod report;
+mod serve;
 mod span;
+#[cfg(feature = "analysis")]
+mod stream;
 mod summary;
 #[cfg(feature = "analysis")]
 mod tell;
@@ -34,7 +37,10 @@ pub use report::{
     LongRunReport, LostEvents, MarkReport, ObjectTotals, Overview, Report, SiteTotals, SpanReport,
     Totals, WaitTotals, WakePair,
 };
+pub use serve::{Server, serve};
 pub use span::{SpanGuard, counter, mark, span};
+#[cfg(feature = "analysis")]
+pub use stream::Stream;
 pub use summary::{Account, Accounts, RingSummary, Summary};
 #[cfg(feature = "analysis")]
 pub use timeline::{
@@ -45,6 +51,7 @@ pub use toggle::toggle_on;
 
 pub(crate) use environment::obey;
 pub(crate) use recording::flush;
+pub(crate) use serve::serve_by_environment;
 
 /// One word for what a [`Wait`] is for, as `mutex`. `None` for a code of a newer version.
 ///

@@ -348,7 +348,7 @@ impl Trace {
     }
 }
 
-fn file_header(bytes: &[u8]) -> Result<FileHeader, ReadError> {
+pub(super) fn file_header(bytes: &[u8]) -> Result<FileHeader, ReadError> {
     if bytes.is_empty() {
         return Err(ReadError::Empty);
     }

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use super::Trigger;
 use super::options::{Mode, Options};
+use super::serve;
 use super::summary::Summary;
 use crate::blocking;
 use crate::lock::StaticMutex;
-use crate::record::{self, Drain, Order, Session, own_thread};
+use crate::record::{self, Drain, Order, OwnThread, Session};
 use crate::sched;
 use crate::sys::{at_exit, clock};
 
@@ -23,6 +24,8 @@ use crate::sys::{at_exit, clock};
 const PAUSE: Duration = Duration::from_millis(10);
 /// How often blocks that are not complete are written, too.
 const FLUSH: Duration = Duration::from_millis(250);
+/// A write to a file.
+const BUFFER: usize = 256 << 10;
 /// Between two files that triggers have written.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
 /// How long a flush waits.
@@ -77,6 +80,7 @@ pub fn start(options: Options) -> io::Result<()> {
 
 fn start_here(options: Options) -> io::Result<()> {
     let mut running = RUNNING.lock();
+    serve::give_way();
     let (mapped, streamed) = match &options.mode {
         Mode::Flight(path) => (path.as_deref(), None),
         Mode::Stream(path) => (None, Some(create(path)?)),
@@ -187,8 +191,9 @@ fn write_snapshot(session: Arc<Session>, path: &Path, last: Option<Duration>) ->
     let since = last.map_or(0, |last| {
         clock::now().saturating_sub(last.as_nanos() as u64).max(1)
     });
-    let clock = session.clock();
+    let (clock, statuses) = (session.clock(), sched::statuses(&session));
     let mut drain = Drain::begin(session, file, since)?;
+    drain.statuses(&statuses)?;
     drain.file().end_now(clock)?;
     drain.drain(true)?;
     drain.file().flush()
@@ -226,7 +231,12 @@ fn start_thread(
     options: &Options,
 ) -> io::Result<JoinHandle<Written>> {
     at_exit::call_once(at_end)?;
-    let drain = streamed.map(|file| Drain::begin(session.clone(), BufWriter::new(file), 0));
+    let drain = streamed.map(|file| {
+        let file = BufWriter::with_capacity(BUFFER, file);
+        let mut drain = Drain::begin(session.clone(), file, 0)?;
+        drain.statuses(&sched::statuses(&session))?;
+        Ok::<_, io::Error>(drain)
+    });
     let mut service = Service {
         drain: drain.transpose()?,
         session,
@@ -238,11 +248,10 @@ fn start_thread(
             again: None,
         },
     };
-    let counted = own_thread();
     thread::Builder::new()
         .name("greenlet-trace".into())
         .spawn(move || {
-            let _counted = counted;
+            let _own = OwnThread::count();
             let result = service.run();
             service.written(result)
         })

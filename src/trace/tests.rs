@@ -4,4 +4,5 @@ pub(super) mod builder;
 mod check;
 mod fuzz;
 mod read;
+mod stream;
 mod timeline;

@@ -101,6 +101,10 @@ impl<T> Stealer<T> {
         Steal::Success(first)
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
