@@ -112,6 +112,34 @@ fn a_trace_is_told_about() {
 }
 
 #[test]
+fn a_trace_is_exported() {
+    child::alone("a_trace_is_exported", || {
+        let dir = TempDir::new();
+        let file = record(&dir);
+        for (format, begins) in [
+            ("perfetto", &b"\x0a"[..]),
+            ("perfetto-sched", b"\x0a"),
+            ("chrome", b"{"),
+            ("json-lines", b"{"),
+            ("folded", b""),
+            ("html", b"<!"),
+        ] {
+            let out = dir.join(format);
+            let word = out.to_str().unwrap();
+            assert_eq!(well(&["export", format, "-o", word], &file), "");
+            let written = fs::read(&out).unwrap();
+            assert!(
+                written.len() > 1000 && written.starts_with(begins),
+                "{format}"
+            );
+            let words = ["export", format].map(OsStr::new);
+            let words = [&words[..], &[file.as_os_str()]].concat();
+            assert_eq!(command(&words).stdout, written, "{format}");
+        }
+    });
+}
+
+#[test]
 fn what_is_wrong_is_told_and_shows_in_the_status() {
     child::alone("what_is_wrong_is_told_and_shows_in_the_status", || {
         let dir = TempDir::new();
@@ -152,6 +180,8 @@ fn a_command_line_that_is_not_understood_is_an_error() {
         &["info", "x", "--json"],
         &["report", "x", "--top", "many"],
         &["report", "x", "--loud"],
+        &["export", "svg", "x"],
+        &["export", "html"],
     ] {
         let (status, stdout, stderr) = run(words, None);
         assert_eq!((status, stdout.as_str()), (2, ""), "{words:?}: {stderr}");

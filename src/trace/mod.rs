@@ -3,6 +3,8 @@
 #[cfg(feature = "analysis")]
 mod check;
 mod environment;
+#[cfg(feature = "analysis")]
+pub mod export;
 mod options;
 #[cfg(feature = "analysis")]
 mod read;
