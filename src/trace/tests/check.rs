@@ -178,6 +178,8 @@ fn where_events_were_lost_nothing_is_concluded() {
     // The loss, and two greenlets that have not ended.
     assert_eq!(whole.len(), 3, "{whole:?}");
     // Far from a loss it is.
+    builder.run(0, 1, 5, [100_000, 110_000], Stop::Yield);
+    assert_eq!(rules(&mut builder.clone()), []);
     builder.run(0, 1, 7, [200_000, 210_000], Stop::Yield);
     assert_ne!(rules(&mut builder), []);
 }

@@ -10,7 +10,10 @@ use super::super::perfetto::ready_greenlets;
 use super::figures::{self, Histogram, Offenders, Waits, Wakes};
 use super::lanes::{self, GreenletLane, SpanLane};
 use crate::record::{Actor, Greenlet, Text};
-use crate::trace::{Lost, Timeline, Trace, wait_reason};
+use crate::trace::{Lost, Report, Timeline, Trace, wait_reason};
+
+/// The others are not as bad.
+const MOST_LINTS: usize = 20;
 
 /// Parts that the trace is divided into for the utilisation.
 const BUCKETS: usize = 480;
@@ -180,7 +183,7 @@ impl Page {
             duration: (timeline.end() - timeline.begin()).max(1),
             tiles: tiles(trace, timeline, &histograms[0]),
             notes: notes(trace),
-            lints: Vec::new(),
+            lints: lints(trace, timeline),
             facts: facts(trace),
             hubs: sums(trace, &names, timeline),
             utilisation: utilisation(timeline),
@@ -437,6 +440,27 @@ fn marks(index: &mut Index<'_>, thinning: &mut Vec<String>) -> Vec<(u64, u32)> {
     }
     marks.sort_unstable();
     marks
+}
+
+/// What looks like a mistake: its name, and what was seen and what to do.
+fn lints(trace: &Trace, timeline: &Timeline) -> Vec<(String, String)> {
+    let lints = Report::new(trace, timeline, 1).lints;
+    let lints = lints.into_iter().take(MOST_LINTS);
+    lints
+        .map(|lint| {
+            let places = lint.sites.join(", ");
+            let places = if places.is_empty() {
+                places
+            } else {
+                format!(" ({places})")
+            };
+            let (seen, why, what) = (lint.seen, lint.explanation, lint.advice);
+            (
+                lint.kind.to_string(),
+                format!("{seen}{places}: {why}. What to do: {what}."),
+            )
+        })
+        .collect()
 }
 
 /// As `on 2026-11-21 at 14:03:22 UTC`.
