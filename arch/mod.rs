@@ -18,6 +18,7 @@
 //! | [`syscall4`] | a system call that no C library function stands in front of |
 //! | [`syscall6`] | the same with six arguments |
 //! | [`registers`] | where a signal's context says that the thread was |
+//! | [`registers_here`] | where the caller is |
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;

@@ -217,6 +217,24 @@ pub(crate) unsafe fn syscall6(number: usize, arguments: [usize; 6]) -> isize {
     result
 }
 
+/// Where the caller is: unwinding from here finds the caller's callers while it has not returned.
+#[inline(always)]
+pub(crate) fn registers_here() -> Registers {
+    let (program_counter, stack_pointer, frame_pointer);
+    // SAFETY: reads registers only.
+    unsafe {
+        asm!("lea {}, [rip]", "mov {}, rsp", "mov {}, rbp", out(reg) program_counter,
+             out(reg) stack_pointer, out(reg) frame_pointer,
+             options(nomem, nostack, preserves_flags));
+    }
+    Registers {
+        program_counter,
+        stack_pointer,
+        frame_pointer: Some(frame_pointer),
+        link: None,
+    }
+}
+
 /// Where the thread was when the signal with this context arrived.
 pub(crate) fn registers(context: &libc::ucontext_t) -> Registers {
     let registers = &context.uc_mcontext.gregs;

@@ -45,6 +45,7 @@
 //! | much stack for a moment | [`on_thread_stack`] |
 //! | another allocator than the system's | [`OnWorker`] |
 //! | what went wrong | [`Deadlock`], [`BlockedHub`] |
+//! | what every greenlet does | [`dump`](dump()), [`Dump`], [`DumpOptions`] |
 //! | numbers | [`stats`], [`Runtime::stats`]; [`stack_usage`], [`Runtime::stack_usage`]; [`metrics()`], [`Runtime::metrics`] |
 //! | what can fail | [`BuildError`], [`ThreadLocalsError`], [`Cancelled`] |
 //! | how it works | [`_documentation`] |
@@ -150,7 +151,9 @@ mod abort;
 mod atomic;
 mod error;
 mod interest;
+mod json;
 mod lock;
+mod owner;
 mod reason;
 mod record;
 mod waker;
@@ -199,6 +202,8 @@ pub use metrics::metrics;
 pub use on_worker::OnWorker;
 pub use runtime::{RunError, Runtime, RuntimeBuilder, run, stack_usage, stats, try_run};
 pub use sched::{
-    BlockedActivity, BlockedHub, BlockingGreenlet, Deadlock, Id, StackUsage, Stats, WaitingGreenlet,
+    BlockedActivity, BlockedHub, BlockingGreenlet, Deadlock, Dump, DumpOptions, GreenletDump,
+    GreenletState, HubDump, HubState, Id, LockOwner, RuntimeDump, StackUsage, Stats,
+    WaitingGreenlet, dump,
 };
 pub use spawn::{spawn, spawn_local, try_spawn};

@@ -184,6 +184,17 @@ pub(crate) struct Wait {
 const NO_OBJECT: u64 = u64::MAX;
 
 impl Wait {
+    /// Its number, if it has one: a descriptor's or a greenlet's; or its address.
+    pub(crate) fn object(self) -> Option<u64> {
+        (self.object != NO_OBJECT).then_some(self.object)
+    }
+
+    /// The address of what is waited for, if it is told by that.
+    pub(crate) fn address(self) -> Option<usize> {
+        let address = self.object().filter(|_| self.reason.is_on_address())?;
+        usize::try_from(address).ok()
+    }
+
     /// The number of the greenlet whose end is waited for, if it is that.
     pub(crate) fn greenlet(self) -> Option<u64> {
         (self.reason == WaitReason::Join && self.object != NO_OBJECT).then_some(self.object)

@@ -14,8 +14,8 @@ use crate::join_handle::JoinHandle;
 use crate::metrics::{self, Metrics};
 use crate::panic_message;
 use crate::sched::{
-    self, BLOCKED_AFTER, BlockedHub, Deadlock, Interruptible, Main, MonitorOptions, OnBlocked,
-    Shared, SpawnOptions, StackUsage, Stats,
+    self, BLOCKED_AFTER, BlockedHub, Deadlock, DumpsOnQuit, Interruptible, Main, MonitorOptions,
+    OnBlocked, Shared, SpawnOptions, StackUsage, Stats,
 };
 use crate::stack;
 use crate::trace;
@@ -44,6 +44,8 @@ pub struct Runtime {
     workers: Vec<thread::JoinHandle<()>>,
     /// Ctrl-C interrupts `run`.
     ctrl_c: bool,
+    /// SIGQUIT writes a dump while `run` is under way.
+    dump_on_quit: bool,
     /// The socket of `GREENLET_TOP`.
     _top: Option<Arc<trace::Server>>,
 }
@@ -121,6 +123,7 @@ impl Runtime {
             ..SpawnOptions::new(slot_size, Location::caller())
         };
         // Before the greenlet begins, so that it is interrupted from its first instruction on.
+        let _dumps = self.dump_on_quit.then(DumpsOnQuit::enter).flatten();
         let interruptible = self.ctrl_c.then(Interruptible::enter).flatten();
         // SAFETY: Send; and the caller waits below, so what `f` borrows stays.
         let spawned = unsafe { sched::spawn(&self.shared, options, f) };
@@ -230,6 +233,7 @@ pub struct RuntimeBuilder {
     blocking_threads: Option<usize>,
     blocking_queue: Option<usize>,
     ctrl_c: Option<bool>,
+    dump_on_quit: Option<bool>,
 }
 
 impl RuntimeBuilder {
@@ -351,6 +355,22 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Whether SIGQUIT (Ctrl-\\ in a terminal) writes a [`dump`](crate::dump()) to standard error while
+    /// [`run`](Runtime::run) is under way: yes, unless this says otherwise.
+    ///
+    /// The program goes on. A second signal within two seconds ends it, as the first one does without all this: with a
+    /// core file, if the system writes any. The dump is taken by a thread of its own, so it does not matter
+    /// whether hubs are stuck.
+    ///
+    /// It holds where nothing was done about the signal when `run` began: a handler of the program's is
+    /// left alone, and a signal that is ignored stays so. And it does not hold while somebody waits for
+    /// the signal by [`signal`](crate::signal). When the last `run` has ended, the signal's default action is
+    /// back. A child that was forked and has not called `exec` ends.
+    pub fn dump_on_quit(mut self, dumps: bool) -> Self {
+        self.dump_on_quit = Some(dumps);
+        self
+    }
+
     /// Starts the workers.
     ///
     /// # Errors
@@ -393,6 +413,7 @@ impl RuntimeBuilder {
             shared,
             workers,
             ctrl_c: self.ctrl_c.unwrap_or(true),
+            dump_on_quit: self.dump_on_quit.unwrap_or(true),
             _top: blocking::offload(trace::serve_by_environment),
         })
     }

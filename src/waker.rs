@@ -133,6 +133,14 @@ pub(crate) struct WakeTable {
     pub(crate) free: unsafe fn(NonNull<Header>),
 }
 
+/// What a cell's owner does, with the number of the park that this is, or that comes next. Equal numbers mean that
+/// it has not parked in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Still {
+    Parked(u32),
+    Active(u32),
+}
+
 /// The start of every cell: the state of its park, and how many references there are.
 pub(crate) struct Header {
     /// A [`State`]. The owner writes it to park; whoever ends the park writes it back. At the last
@@ -208,6 +216,16 @@ impl Header {
     /// Whether this cell's park `generation` is over. Acquire: pairs with the Release of the wake.
     pub(crate) fn is_answered(&self, generation: u32) -> bool {
         State(self.state.load(Acquire)).generation() != generation
+    }
+
+    /// What the owner does, to be compared with what it does later.
+    pub(crate) fn still(&self) -> Still {
+        // Acquire: pairs with the Release in `begin_park`: where it has parked can be read.
+        let state = State(self.state.load(Acquire));
+        match state.is_parked() {
+            true => Still::Parked(state.generation()),
+            false => Still::Active(state.generation()),
+        }
     }
 
     /// Ends park `generation` with `outcome`, if nobody has done so yet; then the caller's

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | 0 | arch | |
 //! | 1 | sys | the layer below |
-//! | 2 | abort, atomic, error, interest, lock, reason, record, waker | below, and each other without circles |
+//! | 2 | abort, atomic, error, interest, json, lock, owner, reason, record, waker | below, and each other without circles |
 //! | 3 | reactor, stack, timer, tls, unwind | below |
 //! | 4 | sched | below |
 //! | 5 | blocking, source | below |
@@ -20,14 +20,16 @@ use std::fs;
 use std::path::Path;
 
 /// Layers of the modules at the root of the crate; those not named are in [`PUBLIC_LAYER`].
-const LAYERS: [(&str, u8); 19] = [
+const LAYERS: [(&str, u8); 21] = [
     ("arch", 0),
     ("sys", 1),
     ("abort", 2),
     ("atomic", 2),
     ("error", 2),
     ("interest", 2),
+    ("json", 2),
     ("lock", 2),
+    ("owner", 2),
     ("reason", 2),
     ("record", 2),
     ("waker", 2),

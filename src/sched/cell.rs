@@ -34,7 +34,8 @@ impl Id {
         Self(NonZeroU64::new(number).expect("numbers start at 1"))
     }
 
-    pub(super) fn number(self) -> u64 {
+    /// The number that it is shown as, from 1.
+    pub(crate) fn number(self) -> u64 {
         self.0.get()
     }
 }

@@ -8,24 +8,23 @@
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use super::cell::Id;
-use super::roll_call::Waiting;
+use super::circles::{Circle, cycles};
+use super::greenlet_cell::GreenletCell;
+use super::lock_owner::LockOwner;
 use super::sampler;
 use super::shared::Shared;
 use super::signals;
 use super::thread_cell;
+use crate::owner::Holder;
 use crate::record::{self, Trigger};
-use crate::sys::task;
+use crate::sys::{clock, task};
 
 /// The first look for a deadlock is repeated after this, and then after twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// How many milliseconds the hubs may take to answer the roll call.
-const ROLL_CALL: u32 = 1000;
 
 /// Greenlets that wait, each for another one or for something that nobody is left to do.
 ///
@@ -41,6 +40,8 @@ const ROLL_CALL: u32 = 1000;
 pub struct Deadlock {
     /// All greenlets, those that were spawned first in front.
     pub greenlets: Vec<WaitingGreenlet>,
+    /// Greenlets that wait in a circle, each for the next one and the last for the first.
+    pub cycles: Vec<Vec<Id>>,
 }
 
 /// A greenlet that waits.
@@ -57,6 +58,8 @@ pub struct WaitingGreenlet {
     pub waits: String,
     /// The greenlet whose end it waits for, if it does that: its number.
     pub waits_for: Option<u64>,
+    /// Who has what it waits for, or is to end, where that is known.
+    pub owner: Option<LockOwner>,
     /// How long, up to some milliseconds.
     pub since: Duration,
 }
@@ -76,6 +79,9 @@ impl fmt::Display for Deadlock {
         if count > SHOWN {
             write!(f, "\n  and {} more", count - SHOWN)?;
         }
+        for cycle in self.cycles.iter().take(SHOWN) {
+            write!(f, "\n  in a circle: {}", Circle(cycle))?;
+        }
         Ok(())
     }
 }
@@ -85,12 +91,13 @@ impl fmt::Display for WaitingGreenlet {
         let name = self.name.as_deref().unwrap_or("<unnamed>");
         write!(
             f,
-            "greenlet '{name}' (number {}, spawned at {}) waits {}, for {} ms",
-            self.id,
-            self.spawned_at,
-            self.waits,
-            self.since.as_millis()
-        )
+            "greenlet '{name}' (number {}, spawned at {}) waits {}",
+            self.id, self.spawned_at, self.waits,
+        )?;
+        if let Some(owner) = self.owner.filter(|_| self.waits_for.is_none()) {
+            write!(f, ", which {owner} has")?;
+        }
+        write!(f, ", for {} ms", self.since.as_millis())
     }
 }
 
@@ -171,32 +178,36 @@ fn find(runtimes: &[Arc<Shared>], told: Option<&Snapshot>) -> Option<(Snapshot, 
         return None;
     }
     let greenlets = call_roll(runtimes)?;
-    // Nobody has run since, so what the hubs have answered is so still.
+    // Nobody has run since, so what was seen is so still.
     if quiet(runtimes)? != state {
         return None;
     }
-    let mut greenlets = greenlets
-        .into_iter()
-        .map(WaitingGreenlet::new)
-        .collect::<Option<Vec<_>>>()?;
+    let mut greenlets = greenlets.into_iter().collect::<Option<Vec<_>>>()?;
     greenlets.sort_by_key(|greenlet| greenlet.id);
-    Some((state, Deadlock { greenlets }))
+    let waits = greenlets.iter().filter_map(|greenlet| {
+        let owner = greenlet.owner.and_then(LockOwner::greenlet)?;
+        Some((greenlet.id, owner))
+    });
+    let cycles = cycles(waits);
+    Some((state, Deadlock { greenlets, cycles }))
 }
 
 impl WaitingGreenlet {
     /// `None` if it waits for something that comes by itself, or does not wait.
-    fn new(waiting: Waiting) -> Option<Self> {
-        let wait = waiting.waits?;
+    fn new(greenlet: &GreenletCell, now: u64) -> Option<Self> {
+        let cell = greenlet.cell();
+        let wait = cell.waits_for().get()?;
         if !wait.reason.is_for_others() {
             return None;
         }
         Some(Self {
-            id: waiting.id,
-            name: waiting.name.map(String::from),
-            spawned_at: waiting.spawned_at,
+            id: cell.id(),
+            name: cell.name().map(str::to_owned),
+            spawned_at: cell.spawned_at(),
             waits: wait.to_string(),
             waits_for: wait.greenlet(),
-            since: waiting.since,
+            owner: Holder::of(wait).map(LockOwner::from),
+            since: cell.waits_for().age(now),
         })
     }
 }
@@ -261,36 +272,14 @@ fn all_threads_wait(runtimes: &[Arc<Shared>], state: &Snapshot) -> Option<bool> 
     Some(status.threads == ours && !task::catches_foreign_signals(&status, own))
 }
 
-/// What every greenlet waits for, asked of the hubs. `None` if one does not answer in time.
-fn call_roll(runtimes: &[Arc<Shared>]) -> Option<Vec<Waiting>> {
-    let hubs = || {
-        let numbered = runtimes.iter().map(|runtime| (runtime, &runtime.hubs));
-        numbered.flat_map(|(runtime, hubs)| hubs.iter().map(move |remote| (runtime, remote)))
-    };
-    for (runtime, remote) in hubs() {
-        remote.roll_call.ask();
-        remote.bed.notify(&runtime.reactor);
-    }
+/// What every greenlet waits for; `None` for those of which nothing, or that comes by itself. `None` if
+/// the hubs' lists cannot be read.
+fn call_roll(runtimes: &[Arc<Shared>]) -> Option<Vec<Option<WaitingGreenlet>>> {
+    let now = clock::now();
     let mut greenlets = Vec::new();
-    for (_, remote) in hubs() {
-        greenlets.extend(before_long(runtimes, || remote.roll_call.take_answer())?);
+    for remote in runtimes.iter().flat_map(|runtime| &runtime.hubs) {
+        let note = |greenlet: &GreenletCell| greenlets.push(WaitingGreenlet::new(greenlet, now));
+        remote.registry.look(note).then_some(())?;
     }
-    // They go back to sleep.
-    let all_sleep = || hubs().all(|(_, remote)| remote.bed.is_asleep());
-    before_long(runtimes, || all_sleep().then_some(()))?;
     Some(greenlets)
-}
-
-/// Asks until there is an answer. `None` if it takes too long, or a runtime ends.
-fn before_long<T>(runtimes: &[Arc<Shared>], mut ask: impl FnMut() -> Option<T>) -> Option<T> {
-    for _ in 0..ROLL_CALL {
-        if let Some(answer) = ask() {
-            return Some(answer);
-        }
-        if runtimes.iter().any(|runtime| runtime.is_ending()) {
-            return None;
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
-    None
 }

@@ -5,19 +5,20 @@ use std::cell::UnsafeCell;
 use std::fmt;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::AtomicU16;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicPtr, AtomicU16};
 
 use corosensei::{Coroutine, Yielder};
 
 use super::cell::{Cell, CellRef, Id};
+use super::current;
 use super::ground::GreenletGround;
 use super::hub::Hub;
 use super::join::JoinSlot;
 use super::park::Handoff;
 use super::registry::Links;
 use super::shared::Shared;
-use crate::arch::FloatControl;
+use crate::arch::{self, FloatControl};
 use crate::stack::Ground;
 use crate::waker::Header;
 
@@ -36,7 +37,7 @@ const NOWHERE: HubNumber = HubNumber::MAX;
 
 // Every byte counts a million times.
 // A model's is larger.
-const _: () = assert!(cfg!(loom) || size_of::<GreenletCell>() <= 232);
+const _: () = assert!(cfg!(loom) || size_of::<GreenletCell>() <= 248);
 
 /// What has to be known of a greenlet's closure and result, whose types only `body.rs` knows.
 #[derive(Debug)]
@@ -87,6 +88,8 @@ pub(crate) struct GreenletCell {
     /// For who has the right to run it (the holder of the [`Runnable`]), and the greenlet itself
     /// while it runs. Beside `pinned` and `shared`, so that a wake and a switch touch few cache lines.
     pub(super) run: UnsafeCell<Run>,
+    /// The number of the greenlet that has spawned it; 0 if none has.
+    parent: u64,
     pub(super) body: &'static BodyTable,
     pub(super) join: JoinSlot,
     /// Used by the hub that started it only; see `Registry`.
@@ -101,6 +104,9 @@ pub(super) struct Run {
     pub(super) thread_pointer: usize,
     /// On its stack, while it is started.
     pub(super) yielder: *const GreenletYielder,
+    /// Where it left the CPU last, on its stack; null before that. Written by the greenlet, read by
+    /// anybody; what it points to may have gone.
+    pub(super) left_at: AtomicPtr<LeftAt>,
     /// Inside `on_thread_stack`, where it cannot park.
     pub(super) off_stack: bool,
     /// What it does now cannot be unwound, so its waits are shielded: its closure is through, and
@@ -120,6 +126,28 @@ pub(super) struct Run {
     /// The timer of the present park.
     pub(super) timer: Option<crate::timer::Key>,
     pub(super) ground: Option<GreenletGround>,
+}
+
+/// Where a greenlet has left the CPU: what unwinding its stack starts from.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LeftAt {
+    pub(super) program_counter: usize,
+    pub(super) stack_pointer: usize,
+    pub(super) frame_pointer: usize,
+}
+
+impl LeftAt {
+    /// The place that this is called at.
+    #[inline(always)]
+    pub(super) fn here() -> Self {
+        let registers = arch::registers_here();
+        Self {
+            program_counter: registers.program_counter,
+            stack_pointer: registers.stack_pointer,
+            frame_pointer: registers.frame_pointer.unwrap_or(0),
+        }
+    }
 }
 
 // SAFETY: `links`, `run` and the body have one owner at a time, as their comments say; `shared`
@@ -142,6 +170,9 @@ impl GreenletCell {
             slot_class: spawn.slot_size.trailing_zeros() as u8,
             pinned: AtomicU16::new(spawn.hub.map_or(ANYWHERE, hub_number)),
             float_control: UnsafeCell::new(FloatControl::default()),
+            parent: current::get()
+                .greenlet()
+                .map_or(0, |greenlet| greenlet.cell.id().number()),
             body,
             join: JoinSlot::new(),
             links: UnsafeCell::new(Links::new()),
@@ -153,6 +184,7 @@ impl GreenletCell {
                 home: NOWHERE,
                 timer_hub: NOWHERE,
                 yielder: ptr::null(),
+                left_at: AtomicPtr::new(ptr::null_mut()),
                 timer: None,
                 runs: AtomicU16::new(0),
                 off_stack: false,
@@ -178,6 +210,18 @@ impl GreenletCell {
     #[inline]
     pub(super) fn shared(&self) -> *const Shared {
         self.shared
+    }
+
+    /// The greenlet that has spawned it.
+    pub(super) fn parent(&self) -> Option<Id> {
+        (self.parent != 0).then(|| Id::new(self.parent))
+    }
+
+    /// The address of the [`LeftAt`] of when it left the CPU last; 0 if it never has. There is none any
+    /// more once it runs again.
+    pub(super) fn left_at(&self) -> usize {
+        // SAFETY: alive, as `&self` shows, and an atomic, so it does not matter who uses the rest.
+        unsafe { (*self.run.get()).left_at.load(Relaxed) }.addr()
     }
 
     /// The size of its slot; that of a slot is a power of two.

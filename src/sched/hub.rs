@@ -12,8 +12,6 @@ use super::greenlet_cell::{GreenletCell, Runnable, hub_number};
 use super::ground::GreenletGround;
 use super::monitor;
 use super::queue::{Pushed, RunQueue};
-use super::registry::Registry;
-use super::roll_call::Waiting;
 use super::shared::{Counters, Departed, Remote, Shared, TRIM_BATCH};
 use super::usage::Sampler;
 use crate::abort::AbortOnUnwind;
@@ -70,9 +68,7 @@ pub(crate) struct Hub {
     pub(super) float_control: FloatControl,
     pub(super) queue: RunQueue,
     pub(super) stacks: RefCell<Pool<GreenletGround>>,
-    /// The greenlets that this hub has started.
-    pub(super) registry: Registry,
-    /// Whether the runtime's end was seen, and the greenlets in `registry` cancelled.
+    /// Whether the runtime's end was seen, and the greenlets in the registry cancelled.
     pub(super) ending: Cell<bool>,
     /// Switches since the hub began, wrapping.
     tick: Cell<u32>,
@@ -113,7 +109,6 @@ impl Hub {
             shared,
             queue,
             stacks: RefCell::new(Pool::new(KEPT_STACKS)),
-            registry: Registry::new(),
             ending: Cell::new(false),
             tick: Cell::new(0),
             searching: Cell::new(false),
@@ -312,12 +307,10 @@ impl Hub {
         self.welcome_home();
         self.publish_numbers();
         self.attend_recording();
-        if self.remote().roll_call.is_wanted() {
-            self.answer_roll_call();
-        }
         if self.shared.is_ending() && !self.ending.replace(true) && cfg!(panic = "unwind") {
             // Without unwinding a greenlet cannot be ended; then the hub just stops.
-            self.registry.for_each(GreenletCell::cancel);
+            // SAFETY: this is the hub's thread.
+            unsafe { self.remote().registry.for_each(GreenletCell::cancel) };
         }
     }
 
@@ -326,15 +319,6 @@ impl Hub {
         let counters = self.counters();
         counters.unstealable.set(self.queue.unstealable());
         counters.warm_stacks.set(self.stacks.borrow().total());
-    }
-
-    #[cold]
-    fn answer_roll_call(&self) {
-        let now = clock::now();
-        let mut greenlets = Vec::new();
-        self.registry
-            .for_each(|greenlet| greenlets.push(Waiting::of(greenlet.cell(), now)));
-        self.remote().roll_call.answer(greenlets);
     }
 
     /// Takes greenlets that have ended elsewhere out of the registry.
@@ -348,7 +332,7 @@ impl Hub {
             // SAFETY: this hub started it, and it was not removed before; its own reference came
             // with it.
             unsafe {
-                self.registry.remove(cell);
+                self.remote().registry.remove(cell);
                 Header::release(cell.cast());
             }
         }
@@ -422,7 +406,6 @@ impl Hub {
                 .hubs
                 .iter()
                 .any(|remote| !remote.stealer.is_empty())
-            || self.remote().roll_call.is_asked()
             || self.shared.is_over()
     }
 

@@ -45,7 +45,7 @@ impl Hub {
         if home == self.index() {
             // SAFETY: this hub started it; and the greenlet's own reference is nobody else's.
             unsafe {
-                self.registry.remove(cell);
+                self.remote().registry.remove(cell);
                 Header::release(cell.cast());
             }
         } else {
@@ -111,7 +111,7 @@ impl Hub {
             (*run).ground = Some(ground);
             (*run).coroutine = Some(coroutine);
             (*run).home = hub_number(self.index());
-            self.registry.insert(cell);
+            self.remote().registry.insert(cell);
         }
         if self.ending.get() && cfg!(panic = "unwind") {
             greenlet.cancel();

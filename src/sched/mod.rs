@@ -19,8 +19,11 @@
 //! | `monitor`, `inspect` | the thread that watches hubs, and how it looks at a greenlet |
 //! | `blocked`, `sampler` | the report of a hub that is stuck, and the stack in it |
 //! | `mains`, `interrupt` | the greenlets that `Runtime::run` waits for, and how Ctrl-C ends them |
+//! | `quit` | how SIGQUIT writes a dump |
 //! | `signals` | handlers of signals that users wait for |
-//! | `deadlock`, `roll_call` | finding greenlets that nothing can wake, and asking them why |
+//! | `deadlock` | finding greenlets that nothing can wake |
+//! | `dump` | what every greenlet is doing |
+//! | `lock_owner`, `circles` | who keeps a greenlet waiting, and who each other |
 //! | `numbers`, `histogram` | what metrics are made of |
 //! | `coarse_clock` | the time, about |
 //! | `ground` | a stack with its thread-locals |
@@ -30,9 +33,11 @@
 mod blocked;
 mod body;
 mod cell;
+mod circles;
 mod coarse_clock;
 mod current;
 mod deadlock;
+mod dump;
 mod greenlet_cell;
 mod ground;
 mod histogram;
@@ -42,15 +47,16 @@ mod inspect;
 mod interrupt;
 mod join;
 mod life;
+mod lock_owner;
 mod mains;
 mod monitor;
 mod numbers;
 mod overflow;
 mod park;
 mod queue;
+mod quit;
 mod recording;
 mod registry;
-mod roll_call;
 mod sampler;
 mod schedule;
 mod shared;
@@ -68,6 +74,10 @@ mod models;
 pub use blocked::{BlockedActivity, BlockedHub, BlockingGreenlet};
 pub use cell::Id;
 pub use deadlock::{Deadlock, WaitingGreenlet};
+pub use dump::{
+    Dump, DumpOptions, GreenletDump, GreenletState, HubDump, HubState, RuntimeDump, dump,
+};
+pub use lock_owner::LockOwner;
 pub use numbers::HubMetrics;
 pub use shared::Stats;
 pub use usage::StackUsage;
@@ -78,12 +88,12 @@ pub(crate) use greenlet_cell::SpawnOptions;
 pub(crate) use histogram::{CLASSES, Histogram};
 pub(crate) use interrupt::Interruptible;
 pub(crate) use mains::Main;
-pub(crate) use monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked, wake_hubs};
-pub(crate) use numbers::runtimes;
+pub(crate) use monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked, runtimes, wake_hubs};
 pub(crate) use park::{
     assert_can_park, can_park, on_thread_stack, park, park_shielded, unwind_cancelled,
     unwind_if_cancelled, yield_now,
 };
+pub(crate) use quit::DumpsOnQuit;
 pub(crate) use recording::{record, who};
 pub(crate) use shared::{Shared, slot_size, support};
 pub(crate) use spawn::{Spawned, spawn};
@@ -91,10 +101,21 @@ pub(crate) use worker::{end, start};
 
 use std::sync::Arc;
 
+use crate::owner::PLAIN_THREAD;
+
 /// Whether the caller is a greenlet.
 #[inline]
 pub(crate) fn on_greenlet() -> bool {
     current::get().greenlet().is_some()
+}
+
+/// The number of the calling greenlet, or what stands for a plain thread.
+#[inline]
+pub(crate) fn current_number() -> u64 {
+    match current::get().greenlet() {
+        Some(greenlet) => greenlet.cell().id().number(),
+        None => PLAIN_THREAD,
+    }
 }
 
 /// Whether the caller is a greenlet that stays on its hub.

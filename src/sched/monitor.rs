@@ -26,6 +26,7 @@ use super::deadlock::{Detector, Found};
 use super::greenlet_cell::GreenletCell;
 use super::inspect::inspect;
 use super::interrupt;
+use super::quit;
 use super::recording;
 use super::sampler::Sample;
 use super::shared::{Remote, Shared};
@@ -154,8 +155,8 @@ pub(super) fn unwatch(shared: &Arc<Shared>) {
     }
 }
 
-/// The runtimes that are watched: those that have not ended.
-pub(super) fn watched() -> Vec<Arc<Shared>> {
+/// The runtimes of this process that have begun and not ended, the oldest first.
+pub(crate) fn runtimes() -> Vec<Arc<Shared>> {
     if is_a_parents() {
         return Vec::new();
     }
@@ -172,11 +173,7 @@ pub(super) fn is_a_parents() -> bool {
 
 /// Has all hubs of all runtimes look around.
 pub(crate) fn wake_hubs() {
-    let runtimes: Vec<_> = {
-        let watched = MONITOR.watched.lock();
-        watched.runtimes.iter().filter_map(Weak::upgrade).collect()
-    };
-    for runtime in runtimes {
+    for runtime in runtimes() {
         runtime.notify_all();
     }
 }
@@ -228,6 +225,9 @@ impl Monitor {
                 for runtime in &runtimes {
                     runtime.mains.interrupt();
                 }
+            }
+            if quit::has_come() {
+                quit::write_dump();
             }
             deliver(reports);
             // The last owner of a runtime runs destructors of the user's: with no lock held.
@@ -418,6 +418,11 @@ fn look(runtimes: &[Arc<Shared>], reports: &mut Vec<Report>) -> Duration {
 }
 
 impl HubWatch {
+    /// How long the hub has not switched or slept, as far as the monitor has seen.
+    pub(super) fn stopped(&self) -> Duration {
+        Duration::from_nanos(self.stopped)
+    }
+
     /// Looks at a hub. Answers when to look again.
     fn look(
         &mut self,

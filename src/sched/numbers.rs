@@ -1,9 +1,7 @@
 //! What metrics are made of: the numbers of each hub, and of what hubs share.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::monitor;
 use super::shared::{Remote, Shared};
 use crate::sys::task;
 
@@ -94,11 +92,4 @@ impl Remote {
             cpu_time: self.task().and_then(|task| task::cpu_time(task).ok()),
         }
     }
-}
-
-/// The runtimes of this process that have not ended, in the order of their numbers.
-pub(crate) fn runtimes() -> Vec<Arc<Shared>> {
-    let mut runtimes = monitor::watched();
-    runtimes.sort_by_key(|runtime| runtime.number);
-    runtimes
 }

@@ -2,10 +2,11 @@
 
 use std::cell::UnsafeCell;
 use std::ptr::NonNull;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::coarse_clock;
 use super::current;
-use super::greenlet_cell::{GreenletCell, Run};
+use super::greenlet_cell::{GreenletCell, LeftAt, Run};
 use super::thread_cell;
 use crate::error::Cancelled;
 use crate::reason::Wait;
@@ -156,11 +157,16 @@ pub(super) fn forget_timer(cell: &GreenletCell, run: *mut Run, outcome: Outcome)
 #[inline]
 unsafe fn switch_out(cell: &GreenletCell, handoff: Handoff) -> *mut Run {
     let run = cell.run.get();
+    // Lives until the greenlet is back, for those who look at it meanwhile.
+    let left_at = LeftAt::here();
     // SAFETY: the greenlet runs, so its `run` is its own; the yielder lies on its stack.
     unsafe {
         if (*run).off_stack {
             cannot_park();
         }
+        (*run)
+            .left_at
+            .store((&raw const left_at).cast_mut(), Relaxed);
         (*(*run).yielder).suspend(handoff);
     }
     run

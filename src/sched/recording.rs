@@ -35,12 +35,14 @@ impl Hub {
             return;
         };
         let mut left = ring_bytes / STATUS_PART / STATUS_BYTES;
-        self.registry.for_each(|greenlet| {
+        let tell = |greenlet: &GreenletCell| {
             if left > 0 {
                 left -= 1;
                 self.recorder.record(status(greenlet, &self.recorder));
             }
-        });
+        };
+        // SAFETY: this is the hub's thread.
+        unsafe { self.remote().registry.for_each(tell) };
     }
 
     /// Records an event of this hub's. Answers when that was, in ticks.

@@ -61,13 +61,21 @@ impl Sample {
     /// begins to wait at that very moment finds its wait interrupted, if the kernel does not
     /// restart it.
     pub(super) fn of_computing(task: TaskId) -> Option<Self> {
+        /// The monitor asks, and who takes a dump.
+        static ASKING: StaticMutex<()> = StaticMutex::new(());
         install().ok()?;
+        let _asking = ASKING.lock();
         SLOT.take(task)
+    }
+
+    /// The program counters of the frames, innermost first.
+    pub(super) fn walk(&self) -> Vec<usize> {
+        unwind::walk(&self.registers, &self.stack, FRAMES)
     }
 
     /// The frames, innermost first. Looks up names, which may take long.
     pub(super) fn describe(&self) -> Vec<String> {
-        let addresses = unwind::walk(&self.registers, &self.stack, FRAMES);
+        let addresses = self.walk();
         let frames = unwind::describe(&addresses);
         frames.iter().map(ToString::to_string).collect()
     }
@@ -110,13 +118,13 @@ unsafe extern "C" fn handle(
     }
 }
 
-/// Where the handler puts what the monitor has asked for.
+/// Where the handler puts what was asked for.
 struct Slot {
     /// [`EMPTY`] and so on.
     state: AtomicU32,
-    /// The thread that is asked. Written by the monitor in `EMPTY`.
+    /// The thread that is asked. Written by who asks in `EMPTY`.
     task: AtomicI32,
-    /// The handler's in `FILLING`, the monitor's in `FULL`.
+    /// The handler's in `FILLING`, in `FULL` that of who asks.
     raw: UnsafeCell<Raw>,
 }
 
@@ -154,7 +162,7 @@ static SLOT: Slot = Slot {
 };
 
 impl Slot {
-    /// By the monitor only.
+    /// By one at a time.
     fn take(&self, task: TaskId) -> Option<Sample> {
         self.task.store(task.as_raw(), Relaxed);
         // Release: pairs with the Acquire in `fill`.
@@ -174,7 +182,7 @@ impl Slot {
             }
             thread::sleep(Duration::from_micros(50));
         }
-        // SAFETY: full, so it is the monitor's.
+        // SAFETY: full, so it is the caller's, who is the only one (`of_computing`).
         let raw = unsafe { &*self.raw.get() };
         let sample = Sample {
             registers: raw.registers,

@@ -13,7 +13,7 @@ use super::idle::{Bed, Idle};
 use super::mains::Mains;
 use super::monitor::{HubWatch, MonitorOptions, PendingReports};
 use super::queue::QueueStealer;
-use super::roll_call::RollCall;
+use super::registry::Registry;
 use super::usage::{StackUsage, Usage};
 use crate::atomic::deque::Injector;
 use crate::atomic::{self, AtomicBool, AtomicPtr, AtomicU64};
@@ -81,8 +81,8 @@ pub(super) struct Remote {
     /// The kernel's number of the worker; 0 before it has begun, -1 when it has ended. Written by the
     /// worker.
     task: AtomicI32,
-    /// What the monitor wants this hub to answer; see [`RollCall`].
-    pub(super) roll_call: RollCall,
+    /// The greenlets that this hub has started.
+    pub(super) registry: Registry,
     /// The monitor's own.
     pub(super) watch: Mutex<HubWatch>,
     pub(super) counters: Counters,
@@ -412,7 +412,7 @@ impl Remote {
             committing: AtomicPtr::new(ptr::null_mut()),
             running: AtomicPtr::new(ptr::null_mut()),
             task: AtomicI32::new(0),
-            roll_call: RollCall::new(),
+            registry: Registry::new(),
             watch: Mutex::default(),
             counters: Counters::default(),
         }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicUsize};
 use std::time::Duration;
 
 use super::interrupt;
+use super::quit;
 use crate::lock::StaticMutex;
 use crate::sys::event_fd::EventFd;
 use crate::sys::fault::{self, ActionBefore};
@@ -159,8 +160,11 @@ impl Slot {
             // Release: pairs with the Acquire in `Listening::count`.
             self.count.fetch_add(1, Release);
             wake();
-            if !is_listened_to && signal == interrupt::SIGNAL {
-                interrupt::come();
+            match signal {
+                _ if is_listened_to => {}
+                interrupt::SIGNAL => interrupt::come(),
+                quit::SIGNAL => quit::come(),
+                _ => {}
             }
         });
     }

@@ -62,9 +62,7 @@ pub(crate) struct Slot {
 impl Slot {
     /// The addresses that may be used: above the guard page, below the colour.
     pub(crate) fn usable(&self) -> Range<usize> {
-        let base = self.region.address + self.index * self.region.slot_size;
-        let colour = self.index % COLOURS * CACHE_LINE;
-        base + page()..base + self.region.slot_size - colour
+        self.region.usable(self.index)
     }
 
     /// The whole slot in bytes.
@@ -107,6 +105,8 @@ pub(crate) struct Found {
     /// The guard page of the slot.
     pub(crate) guard: Range<usize>,
     pub(crate) slot_size: usize,
+    /// See [`Slot::usable`].
+    pub(crate) usable: Range<usize>,
 }
 
 /// The slot that `address` lies in. Safe in signal handlers: reads atomics only.
@@ -130,6 +130,7 @@ pub(crate) fn find(address: usize) -> Option<Found> {
                 owner: region.owners[index].load(Acquire),
                 guard: base..base + page(),
                 slot_size: region.slot_size,
+                usable: region.usable(index),
             });
         }
     }
@@ -261,6 +262,13 @@ impl Region {
             slot_size,
             owners,
         }
+    }
+
+    /// The addresses of a slot that may be used: above the guard page, below the colour.
+    fn usable(&self, index: usize) -> Range<usize> {
+        let base = self.address + index * self.slot_size;
+        let colour = index % COLOURS * CACHE_LINE;
+        base + page()..base + self.slot_size - colour
     }
 }
 

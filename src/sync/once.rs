@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::ptr;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 use crate::atomic::ConstAtomicU32;
 use crate::lock::Mutex;
+use crate::owner::{self, OwnerCell};
 use crate::reason::WaitReason;
 use crate::sched;
 use crate::sched::wait_list::{Claimed, Enlist, WaitList, wait};
@@ -45,11 +44,13 @@ const WAITING: u32 = 4;
 /// assert_eq!(runs, 1);
 /// assert!(START.is_completed());
 /// ```
+#[repr(C)]
 pub struct Once {
+    /// The number of the one who runs. Written by that one, and told from others by itself only. Must be the
+    /// first field: see [`Holder::of`](crate::owner::Holder::of).
+    runner: OwnerCell,
     /// A stage, with or without [`WAITING`].
     state: ConstAtomicU32,
-    /// The cell of the one who runs, or 0. Written by that one, and told from others by itself only.
-    runner: AtomicUsize,
     waiters: Mutex<WaitList<()>>,
 }
 
@@ -76,8 +77,8 @@ impl Once {
     #[allow(clippy::new_without_default, reason = "std's has no default")]
     pub const fn new() -> Self {
         Self {
+            runner: OwnerCell::new(),
             state: ConstAtomicU32::new(INCOMPLETE),
-            runner: AtomicUsize::new(0),
             waiters: Mutex::new(WaitList::new()),
         }
     }
@@ -183,8 +184,7 @@ impl Once {
             once: self,
             next: POISONED,
         };
-        let cell = sched::current_cell();
-        self.runner.store(ptr::from_ref(&*cell).addr(), Relaxed);
+        self.runner.set(own_number());
         f(&OnceState { poisoned });
         running.next = COMPLETE;
     }
@@ -206,12 +206,10 @@ impl Once {
 
     /// Waits while the state is such.
     fn wait_for(&self, is_same: impl Fn(u32) -> bool) {
-        let cell = sched::current_cell();
         assert!(
-            self.runner.load(Relaxed) != ptr::from_ref(&*cell).addr(),
+            self.runner.get() != own_number(),
             "the initialisation of a Once waits for itself"
         );
-        drop(cell);
         let (outcome, ()) = wait(
             (&self.waiters, |waiters| waiters),
             (),
@@ -248,6 +246,15 @@ impl Once {
     }
 }
 
+/// What tells the caller from others.
+fn own_number() -> u64 {
+    let number = sched::current_cell().id().number();
+    match sched::on_greenlet() {
+        true => number,
+        false => number | owner::THREAD,
+    }
+}
+
 /// An initialisation that runs. Its end, by a panic too, is the `drop` of this.
 struct Running<'a> {
     once: &'a Once,
@@ -256,7 +263,7 @@ struct Running<'a> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.once.runner.store(0, Relaxed);
+        self.once.runner.clear();
         // AcqRel: pairs with the Acquire of those who look. `WAITING` goes on to the list's lock.
         let before = self.once.state.swap(self.next, AcqRel);
         if before & WAITING != 0 {

@@ -29,6 +29,7 @@ use std::time::Duration;
 use super::spin;
 use crate::atomic::ConstAtomicU32;
 use crate::lock::Mutex;
+use crate::owner::OwnerCell;
 use crate::reason::WaitReason;
 use crate::sched;
 use crate::sched::wait_list::{Claimed, Enlist, WaitList, wait};
@@ -47,8 +48,11 @@ const STARVED: u32 = 8;
 const PATIENCE: Duration = Duration::from_millis(if cfg!(loom) { 0 } else { 1 });
 
 /// A lock. It is not tied to a greenlet or thread: the guard above is.
+#[repr(C)]
 #[derive(Debug)]
 pub(super) struct RawMutex {
+    /// Must be the first field: see [`Holder::of`](crate::owner::Holder::of).
+    owner: OwnerCell,
     state: ConstAtomicU32,
     waiters: Mutex<WaitList<Waiter>>,
 }
@@ -72,6 +76,7 @@ enum Given {
 impl RawMutex {
     pub(super) const fn new() -> Self {
         Self {
+            owner: OwnerCell::new(),
             state: ConstAtomicU32::new(0),
             waiters: Mutex::new(WaitList::new()),
         }
@@ -86,7 +91,10 @@ impl RawMutex {
                 .state
                 .compare_exchange(state, state | LOCKED, Acquire, Relaxed)
             {
-                Ok(_) => return true,
+                Ok(_) => {
+                    self.owner.set(sched::current_number());
+                    return true;
+                }
                 Err(now) if now & LOCKED != 0 => return false,
                 // It is free, and somebody has a turn.
                 Err(now) => state = now,
@@ -107,6 +115,7 @@ impl RawMutex {
         {
             self.lock_slow();
         }
+        self.owner.set(sched::current_number());
     }
 
     #[cold]
@@ -199,6 +208,7 @@ impl RawMutex {
 
     #[inline]
     pub(super) fn unlock(&self) {
+        self.owner.clear();
         // Release: pairs with the Acquire of the next one.
         if self
             .state

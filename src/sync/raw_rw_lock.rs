@@ -21,6 +21,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use super::spin;
 use crate::atomic::ConstAtomicU32;
 use crate::lock::Mutex;
+use crate::owner::OwnerCell;
 use crate::reason::WaitReason;
 use crate::sched;
 use crate::sched::wait_list::{Claimed, Enlist, WaitList, wait};
@@ -30,10 +31,16 @@ const WRITER: u32 = 1;
 const WAITING: u32 = 2;
 const READER: u32 = 4;
 const READERS: u32 = !(WRITER | WAITING);
+// What `Holder::of` divides by.
+const _: () = assert!(READER == 1 << 2);
 
 /// The lock. The guards above tie it to a greenlet or thread.
+#[repr(C)]
 #[derive(Debug)]
 pub(super) struct RawRwLock {
+    /// The writer. Must be the first field, and the state the second: see
+    /// [`Holder::of`](crate::owner::Holder::of).
+    owner: OwnerCell,
     state: ConstAtomicU32,
     waiters: Mutex<WaitList<Access>>,
 }
@@ -62,6 +69,7 @@ impl Access {
 impl RawRwLock {
     pub(super) const fn new() -> Self {
         Self {
+            owner: OwnerCell::new(),
             state: ConstAtomicU32::new(0),
             waiters: Mutex::new(WaitList::new()),
         }
@@ -74,7 +82,11 @@ impl RawRwLock {
 
     #[inline]
     pub(super) fn try_write(&self) -> bool {
-        self.try_enter(Access::Write)
+        let is_writer = self.try_enter(Access::Write);
+        if is_writer {
+            self.owner.set(sched::current_number());
+        }
+        is_writer
     }
 
     /// Waits until it may read. Unwinds if the greenlet is cancelled; then it may not.
@@ -90,6 +102,7 @@ impl RawRwLock {
     pub(super) fn write(&self) {
         if !self.try_write() {
             self.enter_slow(Access::Write);
+            self.owner.set(sched::current_number());
         }
     }
 
@@ -168,6 +181,7 @@ impl RawRwLock {
     /// The writer leaves.
     #[inline]
     pub(super) fn leave_write(&self) {
+        self.owner.clear();
         // Release: pairs with the Acquire of those who come in next.
         if self.state.fetch_and(!WRITER, Release) & WAITING != 0 {
             self.admit_slow();
@@ -177,6 +191,7 @@ impl RawRwLock {
     /// The writer becomes a reader.
     #[inline]
     pub(super) fn downgrade(&self) {
+        self.owner.clear();
         // It is odd and becomes a multiple of `READER` more. Release: pairs with the Acquire of the readers
         // who come in next.
         if self.state.fetch_add(READER - WRITER, Release) & WAITING != 0 {

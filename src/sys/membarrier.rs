@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, compiler_fence, fence};
 
 use super::{cvt, probe};
 
@@ -25,6 +25,28 @@ pub(crate) fn register() -> io::Result<()> {
 /// no barrier in their code. False if the kernel cannot do that.
 pub(crate) fn all_threads() -> bool {
     REGISTERED.load(Ordering::Relaxed) && call(EXECUTE).is_ok()
+}
+
+/// The side that [`all_threads`] makes cheap: what the caller has written before is seen by whoever
+/// returns from that call, or what that one has written before it is seen by the caller from here on.
+#[inline]
+pub(crate) fn light() {
+    if REGISTERED.load(Ordering::Relaxed) {
+        // The processor's part is done by `all_threads`.
+        compiler_fence(Ordering::SeqCst);
+    } else {
+        fence(Ordering::SeqCst);
+    }
+}
+
+/// The dear side of [`light`], for one who knows that [`register`] has been called if it ever is. False
+/// if the kernel has stopped to do its part.
+pub(crate) fn heavy() -> bool {
+    if REGISTERED.load(Ordering::Relaxed) {
+        return call(EXECUTE).is_ok();
+    }
+    fence(Ordering::SeqCst);
+    true
 }
 
 static REGISTERED: AtomicBool = AtomicBool::new(false);
