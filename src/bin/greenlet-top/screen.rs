@@ -453,6 +453,9 @@ impl Screen<'_> {
             Line::styled(trouble.as_str(), self.styles.warning)
         } else {
             let keys = match self.view {
+                View::Table if area.width < 92 => {
+                    "r/w/l sort  enter stack  / filter  d lints  p pause  ? help  q quit"
+                }
                 View::Table => {
                     "r run  w wait  l latency  up/down enter stack  / filter  d lints  p pause  ? help  q quit"
                 }
