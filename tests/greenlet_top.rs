@@ -4,55 +4,89 @@ mod support;
 
 use std::env;
 use std::hint::black_box;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use greenlet::Builder;
 use greenlet::sync::Mutex;
-use greenlet::trace::{Server, serve};
-use greenlet::{Builder, Runtime};
+use greenlet::trace::serve;
+use support::process::wait_until;
 use support::temp::TempDir;
 use support::{runtime, watched};
 
 const TOP: &str = env!("CARGO_BIN_EXE_greenlet-top");
 
-/// A program to look at: a greenlet that sleeps for an hour, one that computes half of the time, and a lock
-/// that eight of them want.
+/// Set in the program to look at: where it serves.
+const PROGRAM: &str = "GREENLET_TEST_PROGRAM";
+
+/// A program to look at, this one again: so that no other test's greenlets are in it.
 struct Program {
-    server: Option<Server>,
+    process: Child,
     path: PathBuf,
-    _runtime: Runtime,
-    _folder: TempDir,
+    folder: Option<TempDir>,
 }
 
 impl Program {
     fn start() -> Self {
-        let runtime = runtime(2);
-        let spawn = |name: String, body: Box<dyn FnOnce() + Send>| {
-            runtime.run(|| drop(Builder::new().name(name).spawn(body).expect("a greenlet")));
-        };
-        spawn(
-            "sleeper".into(),
-            Box::new(|| greenlet::sleep(Duration::from_secs(3600))),
-        );
-        spawn("worker".into(), Box::new(work_half_of_the_time));
+        let folder = TempDir::new();
+        let mut program = Self::start_at(folder.join("top"));
+        program.folder = Some(folder);
+        program
+    }
+
+    fn start_at(path: PathBuf) -> Self {
+        let process = Command::new(env::current_exe().expect("a path"))
+            .args(["--exact", "the_program"])
+            .env(PROGRAM, &path)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        wait_until("it serves", || UnixStream::connect(&path).is_ok());
+        Self {
+            process,
+            path,
+            folder: None,
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It has not ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A greenlet that sleeps for an hour, one that computes half of the time, and a lock that eight of them want.
+#[test]
+fn the_program() {
+    let Some(path) = env::var_os(PROGRAM) else {
+        return;
+    };
+    let _watchdog = watched();
+    let _server = serve(path).expect("a socket");
+    runtime(2).run(|| {
+        named("sleeper", || greenlet::sleep(Duration::from_secs(3600)));
+        named("worker", work_half_of_the_time);
         let lock = Arc::new(Mutex::new(()));
         for number in 0..8 {
             let lock = lock.clone();
-            let name = format!("convoy-{number}");
-            spawn(name, Box::new(move || hold_again_and_again(&lock)));
+            named(&format!("convoy-{number}"), move || {
+                hold_again_and_again(&lock)
+            });
         }
-        let folder = TempDir::new();
-        let path = folder.join("top");
-        Self {
-            server: Some(serve(&path).expect("a socket")),
-            path,
-            _runtime: runtime,
-            _folder: folder,
-        }
-    }
+        greenlet::sleep(Duration::from_secs(3600));
+    });
+}
+
+fn named(name: &str, body: impl FnOnce() + Send + 'static) {
+    let spawned = Builder::new().name(name.into()).spawn(body);
+    drop(spawned.expect("a greenlet"));
 }
 
 fn work_half_of_the_time() {
@@ -196,7 +230,7 @@ fn a_page_of_text_shows_hubs_and_greenlets() {
         .unwrap();
     let page = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{page}");
-    let process = format!("process {}", std::process::id());
+    let process = format!("process {} ", program.process.id());
     let title = page.lines().next().unwrap();
     assert!(
         title.contains(&process) && title.contains("greenlets"),
@@ -207,7 +241,7 @@ fn a_page_of_text_shows_hubs_and_greenlets() {
         .skip(3)
         .take_while(|line| !line.is_empty())
         .collect();
-    assert!(hubs.len() >= 2, "{page}");
+    assert_eq!(hubs.len(), 2, "{page}");
     let worker = line(&page, "worker").expect(&page);
     let running: f64 = worker
         .split_whitespace()
@@ -334,7 +368,7 @@ fn it_fits_into_any_terminal() {
         "{screen}"
     );
     terminal.resize("20", "5");
-    terminal.wait_for("too small", |screen| screen.contains("needs 40 x 8"));
+    terminal.wait_for("too small", |screen| screen.contains("40 x 8"));
     terminal.resize("40", "8");
     terminal.wait_for("small", |screen| screen.contains("GREENLET"));
     terminal.resize("1", "1");
@@ -355,15 +389,20 @@ fn a_program_that_ends_is_told_and_one_that_comes_again_is_shown() {
         return;
     };
     terminal.wait_for("the table", |screen| row(screen, "worker").is_some());
-    program.server = None;
+    let (path, process) = (program.path.clone(), program.process.id());
+    let _folder = program.folder.take();
+    drop(program);
     let screen = terminal.wait_for("the end", |screen| {
-        screen.contains("connection was closed") || screen.contains("no such socket")
+        screen.contains("connection was closed") || screen.contains("nobody listens")
     });
     // What was seen last stays.
     assert!(row(&screen, "worker").is_some(), "{screen}");
-    program.server = Some(serve(&program.path).unwrap());
+    assert!(screen.contains(&format!("process {process} ")), "{screen}");
+    // It has left its socket, which the next one takes over.
+    let again = Program::start_at(path);
+    let process = format!("process {} ", again.process.id());
     terminal.wait_for("it is back", |screen| {
-        screen.contains("q quit") && row(screen, "worker").is_some()
+        screen.contains(&process) && screen.contains("q quit") && row(screen, "worker").is_some()
     });
     terminal.press(&["q"]);
     terminal.wait_for("the end", |screen| screen.contains("ended with 0"));

@@ -296,7 +296,7 @@ impl Screen<'_> {
         let hubs = self.app.hubs.iter().take(shown);
         lines.extend(hubs.map(|hub| self.hub_line(hub, bar)));
         if self.app.hubs.len() > shown {
-            let more = format!("and {} hubs more", self.app.hubs.len() - shown);
+            let more = format!("and {} more", self.app.hubs.len() - shown);
             lines.push(Line::styled(more, self.styles.dim));
         }
         frame.render_widget(Paragraph::new(lines), area);
@@ -474,6 +474,8 @@ struct Columns {
     /// All but this many of the last ones but one are there; that is where the greenlet was spawned.
     left_out: usize,
     has_site: bool,
+    /// States are cut off.
+    is_narrow: bool,
 }
 
 impl Columns {
@@ -494,11 +496,13 @@ impl Columns {
         let left_out = match width {
             110.. => 0,
             100.. => 2,
-            _ => 3,
+            60.. => 3,
+            _ => 4,
         };
         Self {
             left_out,
             has_site: width >= 90,
+            is_narrow: width < 80,
         }
     }
 
@@ -516,7 +520,11 @@ impl Columns {
     }
 
     fn widths(self) -> Vec<Constraint> {
-        self.choose(Self::WIDTHS)
+        let mut widths = Self::WIDTHS;
+        if self.is_narrow {
+            widths[2] = Constraint::Fill(2);
+        }
+        self.choose(widths)
     }
 }
 
