@@ -110,7 +110,9 @@ fn glibc() -> String {
 /// The version of what a peer is made of; the program itself, if it has none.
 fn version(peer: Peer) -> String {
     match peer {
-        Peer::Greenlet | Peer::GreenletShared => locked("greenlet"),
+        Peer::Greenlet | Peer::GreenletShared | Peer::GreenletFlight | Peer::GreenletStream => {
+            locked("greenlet")
+        }
         Peer::TokioCt | Peer::TokioMt => locked("tokio"),
         Peer::May => locked("may"),
         Peer::Smol => locked("smol"),

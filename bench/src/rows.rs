@@ -17,10 +17,11 @@ pub(crate) enum Row {
     Echo,
     Conns,
     Pread4k,
+    Trace,
 }
 
 impl Row {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Switch,
         Self::Yield,
         Self::SpawnSeq,
@@ -33,6 +34,7 @@ impl Row {
         Self::Echo,
         Self::Conns,
         Self::Pread4k,
+        Self::Trace,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -49,6 +51,7 @@ impl Row {
             Self::Echo => "echo",
             Self::Conns => "conns",
             Self::Pread4k => "pread4k",
+            Self::Trace => "trace",
         }
     }
 
@@ -75,7 +78,7 @@ impl Row {
             Self::Mutex => &["w=1,t=1", "w=2,t=8"],
             Self::Echo => &["w=1,c=1", "w=1,c=64", "w=1,c=512", "w=2,c=512"],
             Self::Conns => &["w=1,n=10000"],
-            Self::Pread4k => &["w=1"],
+            Self::Pread4k | Self::Trace => &["w=1"],
         }
     }
 
@@ -141,7 +144,7 @@ const fn metric(row: Row, name: &'static str, unit: &'static str, what: &'static
     }
 }
 
-const METRICS: [Metric; 20] = [
+const METRICS: [Metric; 21] = [
     metric(
         Row::Switch,
         "switch",
@@ -264,6 +267,12 @@ const METRICS: [Metric; 20] = [
         "ns",
         "reading 4 KiB at a random offset of a file that is in the page cache",
     ),
+    metric(
+        Row::Trace,
+        "trace",
+        "ns",
+        "an event of a trace, a counter's new value; of greenlet, whose recorder is off, what is left then",
+    ),
 ];
 
 /// What a peer of this project has to reach.
@@ -298,16 +307,25 @@ const fn must(metric: &'static str, params: &'static str, limit: Limit) -> Must 
     }
 }
 
-const fn must_shared(metric: &'static str, params: &'static str, limit: Limit) -> Must {
+const SHARED: &str = "greenlet-shared";
+const FLIGHT: &str = "greenlet-flight";
+const STREAM: &str = "greenlet-stream";
+
+const fn must_of(
+    peer: &'static str,
+    metric: &'static str,
+    params: &'static str,
+    limit: Limit,
+) -> Must {
     Must {
         metric,
         params,
-        peer: "greenlet-shared",
+        peer,
         limit,
     }
 }
 
-const MUSTS: [Must; 31] = [
+const MUSTS: [Must; 38] = [
     must("switch", "w=1", Limit::Scaled(14.0)),
     must("yield", "w=1,t=2", Limit::Scaled(30.0)),
     must("yield", "w=1,t=1000", Limit::Scaled(36.0)),
@@ -330,7 +348,7 @@ const MUSTS: [Must; 31] = [
         Limit::AtMost(4_000.0),
     ),
     must("idle.bytes", "w=1,n=100000", Limit::AtMost(9_400.0)),
-    must_shared("idle.bytes", "w=1,n=100000", Limit::AtMost(4_900.0)),
+    must_of(SHARED, "idle.bytes", "w=1,n=100000", Limit::AtMost(4_900.0)),
     must("idle.bytes", "w=1,n=1000000", Limit::AtMost(9_400.0)),
     must("idle.start", "w=1,n=100000", Limit::Scaled(4_000.0)),
     must("pingpong", "w=1", Limit::Scaled(180.0)),
@@ -345,9 +363,41 @@ const MUSTS: [Must; 31] = [
     must("echo.p99", "w=1,c=512", Limit::AtMost(4_200.0)),
     must("echo.p99", "w=2,c=512", Limit::Times(0.5, "tokio-mt")),
     must("conns.bytes", "w=1,n=10000", Limit::AtMost(9_300.0)),
-    must_shared("conns.bytes", "w=1,n=10000", Limit::AtMost(4_900.0)),
+    must_of(SHARED, "conns.bytes", "w=1,n=10000", Limit::AtMost(4_900.0)),
     // A plain blocking read.
     must("pread4k", "w=1", Limit::Times(1.2, "threads")),
+    must("trace", "w=1", Limit::AtMost(1.0)),
+    must_of(FLIGHT, "trace", "w=1", Limit::AtMost(15.0)),
+    must_of(
+        FLIGHT,
+        "echo.cpu",
+        "w=1,c=1",
+        Limit::Times(1.02, "greenlet"),
+    ),
+    must_of(
+        FLIGHT,
+        "echo.cpu",
+        "w=1,c=64",
+        Limit::Times(1.02, "greenlet"),
+    ),
+    must_of(
+        FLIGHT,
+        "echo.cpu",
+        "w=1,c=512",
+        Limit::Times(1.02, "greenlet"),
+    ),
+    must_of(
+        STREAM,
+        "echo.cpu",
+        "w=1,c=1",
+        Limit::Times(1.03, "greenlet"),
+    ),
+    must_of(
+        STREAM,
+        "echo.cpu",
+        "w=1,c=64",
+        Limit::Times(1.03, "greenlet"),
+    ),
 ];
 
 /// The limit for a peer in one metric of a case, if there is one.

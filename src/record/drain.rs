@@ -20,6 +20,8 @@ pub(crate) struct Drain<W> {
     seen: HashMap<u16, Seen>,
     /// Events that were written over before they were drained.
     lost: u64,
+    /// The block that is being written.
+    words: Vec<u64>,
     /// Blocks that ended before this moment of the monotonic clock are left out.
     since: u64,
 }
@@ -44,6 +46,7 @@ impl<W: Write> Drain<W> {
             texts: 0,
             seen: HashMap::new(),
             lost: 0,
+            words: Vec::new(),
             since,
         })
     }
@@ -85,7 +88,7 @@ impl<W: Write> Drain<W> {
                 break;
             }
             // Written over: the next one tells how many events were lost.
-            let Some((header, words)) = ring.read(sequence) else {
+            let Some(header) = ring.read(sequence, &mut self.words) else {
                 continue;
             };
             let is_new = sequence > seen.sequence || header.used > seen.used;
@@ -95,12 +98,15 @@ impl<W: Write> Drain<W> {
             if is_new && !self.is_old(ring, sequence, is_complete) {
                 // First, so that who reads along knows them.
                 self.drain_texts()?;
-                self.file.block(header, &words)?;
+                self.file.block(header, &self.words)?;
             }
+            // The next block may be written over by now.
+            let next = ring.events_before(sequence + 1).filter(|_| is_complete);
+            let event = next.unwrap_or_else(|| header.first_event + events_in(&self.words));
             seen = Seen {
                 sequence: sequence + u64::from(is_complete),
                 used: if is_complete { 0 } else { header.used },
-                event: header.first_event + events_in(&words),
+                event,
             };
         }
         self.seen.insert(ring.number(), seen);
@@ -111,8 +117,8 @@ impl<W: Write> Drain<W> {
         self.since > 0
             && is_complete
             && ring
-                .read(sequence + 1)
-                .is_some_and(|(next, _)| next.base_nanos < self.since)
+                .begin_of(sequence + 1)
+                .is_some_and(|nanos| nanos < self.since)
     }
 }
 

@@ -80,7 +80,7 @@ pub(crate) fn record_outside(event: impl FnOnce(&Recorder) -> Event) {
     let mut current = SESSION.lock();
     if let Some(Current { session, outside }) = &mut *current {
         let recorder = outside.get_or_insert_with(|| Recorder::of_session(session, Owner::NOBODY));
-        recorder.record(event(recorder));
+        recorder.record(event(recorder), None);
     }
 }
 
@@ -162,11 +162,12 @@ impl Recorder {
         });
     }
 
-    /// Records an event. Answers when that was, in ticks; `None` if recording is off.
+    /// Records an event: now, or at a moment since the last event. Answers when that was, in ticks; `None`
+    /// if recording is off.
     #[inline(always)]
-    pub(crate) fn record(&self, event: Event) -> Option<u64> {
+    pub(crate) fn record(&self, event: Event, at: Option<u64>) -> Option<u64> {
         let ring = self.ring.borrow();
-        ring.as_ref().map(|ring| ring.writer.record(event))
+        ring.as_ref().map(|ring| ring.writer.record(event, at))
     }
 
     /// Counts a run that has ended, if that is wanted.

@@ -74,8 +74,9 @@ impl Ring {
 
     /// Those of them that are there still.
     pub(crate) fn kept_events(&self) -> u64 {
-        let oldest = self.sequences().find_map(|sequence| self.read(sequence));
-        oldest.map_or(0, |(header, _)| self.events() - header.first_event)
+        let mut sequences = self.sequences();
+        let oldest = sequences.find_map(|sequence| self.events_before(sequence));
+        oldest.map_or(0, |before| self.events() - before)
     }
 
     fn blocks(&self) -> u64 {
@@ -100,24 +101,45 @@ impl Ring {
         end.saturating_sub(self.blocks())..end
     }
 
-    /// A copy of a block, as far as it is written. `None` if it was written over.
-    pub(crate) fn read(&self, sequence: u64) -> Option<(BlockHeader, Vec<u64>)> {
+    /// The events recorded before a block, if it is there.
+    pub(crate) fn events_before(&self, sequence: u64) -> Option<u64> {
+        self.header(sequence).map(|header| header.first_event)
+    }
+
+    /// When a block was begun, in nanoseconds of the monotonic clock, if it is there.
+    pub(crate) fn begin_of(&self, sequence: u64) -> Option<u64> {
+        self.header(sequence).map(|header| header.base_nanos)
+    }
+
+    fn header(&self, sequence: u64) -> Option<BlockHeader> {
+        self.copy(sequence, 0, &mut Vec::new())
+    }
+
+    /// Copies the events of a block to `words`, as far as it is written. `None` if it was written over.
+    pub(crate) fn read(&self, sequence: u64, words: &mut Vec<u64>) -> Option<BlockHeader> {
+        self.copy(sequence, usize::MAX, words)
+    }
+
+    /// The same of `most` words at the most.
+    fn copy(&self, sequence: u64, most: usize, words: &mut Vec<u64>) -> Option<BlockHeader> {
         let block = self.block(self.start(sequence));
         // Acquire, twice: (a) and (b) above.
         let is_there = block[BlockHeader::SEQUENCE].load(Acquire) == sequence;
         let used = (block[BlockHeader::EXTENT].load(Acquire) >> 32) as usize / 8;
-        let end = (BlockHeader::WORDS + used).min(BLOCK_WORDS);
-        let words: Vec<u64> = block[..end].iter().map(|word| word.load(Relaxed)).collect();
+        let used = used.min(most).min(BLOCK_WORDS - BlockHeader::WORDS);
+        let (head, events) = block.split_at(BlockHeader::WORDS);
+        let head: [u64; BlockHeader::WORDS] = std::array::from_fn(|at| head[at].load(Relaxed));
+        words.clear();
+        words.extend(events[..used].iter().map(|word| word.load(Relaxed)));
         fence(Acquire);
         let is_same = block[BlockHeader::SEQUENCE].load(Relaxed) == sequence;
         if !is_there || !is_same {
             return None;
         }
-        let (head, events) = words.split_at(BlockHeader::WORDS);
-        let header = BlockHeader::decode(head.try_into().expect("a header"))?;
+        let header = BlockHeader::decode(head)?;
         // The extent was read once more, and may have grown.
-        let used = (events.len() * 8) as u32;
-        Some((BlockHeader { used, ..header }, events.to_vec()))
+        let used = (used * 8) as u32;
+        Some(BlockHeader { used, ..header })
     }
 }
 
@@ -151,12 +173,12 @@ impl Writer {
         writer
     }
 
-    /// Records an event now. Answers when that is, in ticks.
+    /// Records an event: now, or at a moment since the last event. Answers when that is, in ticks.
     // Where it is known which event it is, little is left of this.
     #[inline(always)]
-    pub(crate) fn record(&self, event: Event) -> u64 {
+    pub(crate) fn record(&self, event: Event, at: Option<u64>) -> u64 {
         let event = event.encode();
-        let mut ticks = self.clock.now();
+        let mut ticks = at.unwrap_or_else(|| self.clock.now());
         let is_full = self.next.get() + 1 + event.length > BLOCK_WORDS;
         // So it is if the clock is a little behind, on another processor.
         let is_far = ticks.wrapping_sub(self.base_ticks.get()) >= Head::TICKS;
@@ -247,6 +269,12 @@ mod tests {
         events
     }
 
+    fn read(ring: &Ring, sequence: u64) -> Option<(BlockHeader, Vec<u64>)> {
+        let mut words = Vec::new();
+        let header = ring.read(sequence, &mut words)?;
+        Some((header, words))
+    }
+
     fn numbers(words: &[u64]) -> Vec<u64> {
         let number = |event: Event| match event {
             Event::Run { greenlet, .. } => greenlet,
@@ -265,10 +293,10 @@ mod tests {
             let ring = ring(FEWEST_BLOCKS);
             let writer = Writer::new(ring.clone(), clock);
             for number in 0..10 {
-                writer.record(run(number));
+                writer.record(run(number), None);
             }
             assert_eq!((ring.sequences(), ring.events()), (0..1, 10));
-            let (header, words) = ring.read(0).unwrap();
+            let (header, words) = read(&ring, 0).unwrap();
             assert_eq!(numbers(&words), (0..10).collect::<Vec<_>>());
             assert_eq!(
                 (header.ring, header.owner, header.first_event),
@@ -284,14 +312,14 @@ mod tests {
         let writer = Writer::new(ring.clone(), Clock::Kernel);
         let all = 10_000;
         for number in 0..all {
-            writer.record(run(number));
+            writer.record(run(number), None);
         }
         let sequences = ring.sequences();
         assert!(sequences.start > 0);
-        assert_eq!(ring.read(sequences.start - 1), None);
+        assert_eq!(read(&ring, sequences.start - 1), None);
         let mut next = None;
         for sequence in sequences {
-            let (header, words) = ring.read(sequence).unwrap();
+            let (header, words) = read(&ring, sequence).unwrap();
             let found = numbers(&words);
             assert_eq!(header.first_event, found[0]);
             assert_eq!(next.unwrap_or(found[0]), found[0]);
@@ -304,11 +332,11 @@ mod tests {
     fn a_long_silence_begins_a_block() {
         let ring = ring(FEWEST_BLOCKS);
         let writer = Writer::new(ring.clone(), Clock::Kernel);
-        writer.record(run(0));
+        writer.record(run(0), None);
         writer.base_ticks.set(writer.base_ticks.get() - Head::TICKS);
-        writer.record(run(1));
+        writer.record(run(1), None);
         assert_eq!(ring.sequences(), 0..2);
-        let (header, words) = ring.read(1).unwrap();
+        let (header, words) = read(&ring, 1).unwrap();
         assert_eq!((header.first_event, numbers(&words)), (1, vec![1]));
     }
 
@@ -322,12 +350,12 @@ mod tests {
             scope.spawn(|| {
                 let writer = Writer::new(ring.clone(), Clock::Cycles);
                 for number in 1..end {
-                    writer.record(run(number));
+                    writer.record(run(number), None);
                 }
             });
             while seen + 1 < end {
                 for sequence in reader.sequences() {
-                    let Some((header, words)) = reader.read(sequence) else {
+                    let Some((header, words)) = read(&reader, sequence) else {
                         continue;
                     };
                     let found = numbers(&words);

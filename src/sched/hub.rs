@@ -83,6 +83,9 @@ pub(crate) struct Hub {
     pub(super) recorder: Recorder,
     /// When the present run began, in ticks, while that is recorded; otherwise 0.
     pub(super) run_began: Cell<u64>,
+    /// A moment, in ticks, that goes for what is recorded next: to tell the time takes longer than all
+    /// else. 0 if there is none.
+    pub(super) moment: Cell<u64>,
     /// The number of the greenlet that was the last to leave the CPU while that was recorded.
     pub(super) stopped: Cell<u64>,
 }
@@ -120,6 +123,7 @@ impl Hub {
             sampler: Sampler::new(),
             recorder: Recorder::new(owner),
             run_began: Cell::new(0),
+            moment: Cell::new(0),
             stopped: Cell::new(0),
         }
     }
@@ -202,6 +206,7 @@ impl Hub {
 
     #[cold]
     fn find_work_slow(&self) -> Option<Runnable> {
+        self.moment.set(0);
         self.attend();
         // Try what others have left for this hub, or for any.
         self.take_from_outside()
@@ -278,6 +283,7 @@ impl Hub {
     /// Gives everybody a chance whom a full queue would starve.
     #[cold]
     fn look_around(&self) {
+        self.moment.set(0);
         self.attend();
         self.fetch(&self.remote().inbox);
         self.fetch(&self.shared.injector);
@@ -286,10 +292,10 @@ impl Hub {
             let mut wakes = self.wakes.take();
             let has_polled = self.shared.reactor.poll(&mut wakes);
             if has_polled && record::is_on() {
-                let woken = wakes.len() as u32;
-                self.record(|_| Event::Poll { woken });
+                self.record_poll(wakes.len());
             }
             wakes.wake_all();
+            self.moment.set(0);
             self.wakes.replace(wakes);
             if has_polled {
                 // Nobody waits in the poll: one that sleeps should, for this hub is busy.
@@ -349,10 +355,10 @@ impl Hub {
         drop(timers);
         let any = !wakes.is_empty();
         if any && record::is_on() {
-            let woken = wakes.len() as u32;
-            self.record(|_| Event::Timers { woken });
+            self.record_timers(wakes.len());
         }
         wakes.expire_all();
+        self.moment.set(0);
         self.wakes.replace(wakes);
         any
     }
@@ -390,6 +396,7 @@ impl Hub {
             }
             self.searching.set(shared.idle.retract_sleep(self.index));
             wakes.wake_all();
+            self.moment.set(0);
             self.wakes.replace(wakes);
         } else {
             self.searching.set(shared.idle.retract_sleep(self.index));

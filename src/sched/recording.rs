@@ -38,19 +38,22 @@ impl Hub {
         let tell = |greenlet: &GreenletCell| {
             if left > 0 {
                 left -= 1;
-                self.recorder.record(status(greenlet, &self.recorder));
+                let status = status(greenlet, &self.recorder);
+                self.recorder.record(status, None);
             }
         };
         // SAFETY: this is the hub's thread.
         unsafe { self.remote().registry.for_each(tell) };
     }
 
-    /// Records an event of this hub's. Answers when that was, in ticks.
+    /// Records an event of this hub's: at the moment that goes on, or now. Answers when that was, in ticks.
     // Into its callers, which are cold: there it is known which event it is.
     #[inline(always)]
     pub(super) fn record(&self, event: impl FnOnce(&Recorder) -> Event) -> Option<u64> {
         self.attend_recording();
-        self.recorder.record(event(&self.recorder))
+        let at = self.moment.get();
+        self.recorder
+            .record(event(&self.recorder), (at != 0).then_some(at))
     }
 
     /// The hub has slept; in the poll, if that has `woken` greenlets.
@@ -58,9 +61,24 @@ impl Hub {
     pub(super) fn record_awake(&self, woken: Option<usize>) {
         self.record(|_| Event::Awake);
         if let Some(woken) = woken {
-            let woken = woken as u32;
-            self.record(|_| Event::Poll { woken });
+            self.record_poll(woken);
         }
+    }
+
+    /// It has polled, and wakes so many, all at this moment.
+    #[cold]
+    pub(super) fn record_poll(&self, woken: usize) {
+        let woken = woken as u32;
+        let now = self.record(|_| Event::Poll { woken });
+        self.moment.set(now.unwrap_or(0));
+    }
+
+    /// Deadlines have passed: it wakes so many, all at this moment.
+    #[cold]
+    pub(super) fn record_timers(&self, woken: usize) {
+        let woken = woken as u32;
+        let now = self.record(|_| Event::Timers { woken });
+        self.moment.set(now.unwrap_or(0));
     }
 
     /// The hub is about to run it.
@@ -73,6 +91,7 @@ impl Hub {
             run,
         });
         self.run_began.set(began.unwrap_or(0));
+        self.moment.set(0);
     }
 
     /// It has left the CPU.
@@ -102,6 +121,8 @@ impl Hub {
                 .account_run(number, ended.saturating_sub(began));
         }
         self.stopped.set(number);
+        // What the hub does for its park, and the next run, if the hub need not look for it.
+        self.moment.set(ended.unwrap_or(0));
     }
 
     /// Whoever ends a park at this moment, on this hub.

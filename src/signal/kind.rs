@@ -101,6 +101,12 @@ impl Signal {
 }
 
 /// `SIGTERM`, or `signal 34` where there is no name.
+impl From<Signal> for i32 {
+    fn from(signal: Signal) -> Self {
+        signal.as_raw()
+    }
+}
+
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name() {

@@ -24,6 +24,8 @@ use crate::sys::{at_exit, clock};
 const PAUSE: Duration = Duration::from_millis(10);
 /// How often blocks that are not complete are written, too.
 const FLUSH: Duration = Duration::from_millis(250);
+/// A write to a file.
+const BUFFER: usize = 256 << 10;
 /// Between two files that triggers have written.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
 /// How long a flush waits.
@@ -226,7 +228,10 @@ fn start_thread(
     options: &Options,
 ) -> io::Result<JoinHandle<Written>> {
     at_exit::call_once(at_end)?;
-    let drain = streamed.map(|file| Drain::begin(session.clone(), BufWriter::new(file), 0));
+    let drain = streamed.map(|file| {
+        let file = BufWriter::with_capacity(BUFFER, file);
+        Drain::begin(session.clone(), file, 0)
+    });
     let mut service = Service {
         drain: drain.transpose()?,
         session,

@@ -9,16 +9,18 @@ use super::options::{Mode, Options};
 use super::{is_on, start, stop};
 use crate::blocking;
 use crate::record::OwnThread;
-use crate::signal::{self, Signal, Signals};
+use crate::sched::signals::{self, Listening};
 
 /// Has a signal switch recording on and off, from now to the end of the process: the first one on, as
-/// `options` say, the second one off, and so on. Each is told on standard error.
+/// `options` say, the second one off, and so on. Each is told on standard error. `signal` is a
+/// [`Signal`](crate::signal::Signal), or its number.
 ///
 /// The file of the second time gets `.2` added to its name, and so on.
 ///
 /// # Errors
 ///
-/// Those of [`signal::listen`], and of a thread that cannot be had.
+/// [`InvalidInput`](io::ErrorKind::InvalidInput) for what is no signal, or none that can be handled, and
+/// those of a thread that cannot be had.
 ///
 /// ```no_run
 /// use greenlet::signal::Signal;
@@ -27,27 +29,33 @@ use crate::signal::{self, Signal, Signals};
 /// trace::toggle_on(Signal::USER_2, Options::stream("server.trace"))?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn toggle_on(signal: Signal, options: Options) -> io::Result<()> {
-    let signals = signal::listen(&[signal])?;
+pub fn toggle_on(signal: impl Into<i32>, options: Options) -> io::Result<()> {
+    let signal = Listening::to(signal.into())?;
     blocking::offload(|| {
         thread::Builder::new()
             .name("greenlet-toggle".into())
             .spawn(move || {
                 let _own = OwnThread::count();
-                toggle(&signals, &options);
+                toggle(&signal, &options);
             })
     })?;
     Ok(())
 }
 
-fn toggle(signals: &Signals, options: &Options) {
+fn toggle(signal: &Listening, options: &Options) {
+    let mut seen = signal.count();
+    let mut wait = || {
+        let come = || (signal.count() != seen).then_some(());
+        signals::wait_on_thread(None, come);
+        seen = seen.wrapping_add(1);
+    };
     for time in 1_u32.. {
-        let done = || -> io::Result<()> {
-            signals.wait()?;
+        let mut done = || -> io::Result<()> {
+            wait();
             if !is_on() {
                 start(options.numbered(time))?;
                 tell(format_args!("recording is on"));
-                signals.wait()?;
+                wait();
             }
             if let Some(summary) = stop()? {
                 let (events, lost) = (summary.events, summary.lost);

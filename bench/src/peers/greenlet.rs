@@ -1,13 +1,18 @@
 //! greenlet itself.
 
+use std::env;
+use std::fs;
+use std::hint;
 use std::io::{self, Read, Write};
 use std::mem::ManuallyDrop;
 use std::os::unix::fs::FileExt;
+use std::process;
 
 use greenlet::Runtime;
 use greenlet::fs::File;
 use greenlet::net::{TcpListener, TcpStream};
 use greenlet::sync::{Arc, Mutex, mpsc};
+use greenlet::trace::{self, Options};
 
 use super::{ADDRESS, BUFFER, Job, Value, say_address};
 use crate::idle::Idle;
@@ -16,9 +21,23 @@ use crate::pages::{Offsets, PAGE, Pages};
 use crate::rows::Row;
 use crate::sleeps::{self, Sleeps};
 
-pub(super) fn measure(job: &Job, share_thread_locals: bool) -> io::Result<Vec<Value>> {
+/// What is switched on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Plain,
+    SharedThreadLocals,
+    Flight,
+    Stream,
+}
+
+pub(super) fn measure(job: &Job, mode: Mode) -> io::Result<Vec<Value>> {
     let mut builder = Runtime::builder().hubs(job.params.workers());
-    if share_thread_locals {
+    match mode {
+        Mode::Flight => trace::start(Options::flight())?,
+        Mode::Stream => stream()?,
+        Mode::Plain | Mode::SharedThreadLocals => {}
+    }
+    if mode == Mode::SharedThreadLocals {
         // SAFETY: no thread-local is borrowed over a wait in here, nothing unwinds, no re-entrant
         // lock is held over a wait, and `errno` is not looked at.
         builder = unsafe { builder.share_thread_locals() };
@@ -43,7 +62,33 @@ pub(super) fn measure(job: &Job, share_thread_locals: bool) -> io::Result<Vec<Va
         Row::Mutex => Ok(vec![("mutex", runtime.run(|| mutex(job)))]),
         Row::Echo | Row::Conns => runtime.run(serve),
         Row::Pread4k => runtime.run(|| pread4k(job)),
+        Row::Trace => Ok(vec![("trace", runtime.run(|| events(job)))]),
     }
+}
+
+/// Records to a file that has no name any more, so that it ends with the process.
+fn stream() -> io::Result<()> {
+    let path = env::temp_dir().join(format!("bench-{}.trace", process::id()));
+    trace::start(Options::stream(&path))?;
+    fs::remove_file(path)
+}
+
+/// What the loop itself takes does not count.
+fn events(job: &Job) -> f64 {
+    let nothing = each_value(job, |_| {});
+    let event = each_value(job, |value| trace::counter("value", value));
+    (event - nothing).max(0.0)
+}
+
+#[inline(always)]
+fn each_value(job: &Job, f: impl Fn(f64)) -> f64 {
+    let mut meter = Meter::new(job);
+    let mut value = 0.0;
+    while meter.more() {
+        f(hint::black_box(value));
+        value += 1.0;
+    }
+    meter.ns()
 }
 
 fn yields(tasks: usize, job: &Job) -> f64 {

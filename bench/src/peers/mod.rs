@@ -20,6 +20,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use self::greenlet::Mode;
 use crate::cpu::Clock;
 use crate::params::Params;
 use crate::rows::Row;
@@ -54,6 +55,10 @@ pub(crate) enum Peer {
     Greenlet,
     /// greenlet, with the worker's thread-locals.
     GreenletShared,
+    /// greenlet, with its flight recorder on.
+    GreenletFlight,
+    /// greenlet, with all that happens written to a file.
+    GreenletStream,
     TokioCt,
     TokioMt,
     May,
@@ -77,9 +82,11 @@ pub(crate) enum Role {
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Greenlet,
         Self::GreenletShared,
+        Self::GreenletFlight,
+        Self::GreenletStream,
         Self::TokioCt,
         Self::TokioMt,
         Self::May,
@@ -95,6 +102,8 @@ impl Peer {
         match self {
             Self::Greenlet => "greenlet",
             Self::GreenletShared => "greenlet-shared",
+            Self::GreenletFlight => "greenlet-flight",
+            Self::GreenletStream => "greenlet-stream",
             Self::TokioCt => "tokio-ct",
             Self::TokioMt => "tokio-mt",
             Self::May => "may",
@@ -113,7 +122,9 @@ impl Peer {
 
     pub(crate) fn role(self) -> Role {
         match self {
-            Self::Greenlet | Self::GreenletShared => Role::Greenlet,
+            Self::Greenlet | Self::GreenletShared | Self::GreenletFlight | Self::GreenletStream => {
+                Role::Greenlet
+            }
             Self::Corosensei | Self::Epoll => Role::Floor,
             _ => Role::Peer,
         }
@@ -126,6 +137,10 @@ impl Peer {
             Self::Greenlet => true,
             // Its memory is what differs.
             Self::GreenletShared => matches!(row, Row::Idle | Row::Conns),
+            Self::GreenletFlight | Self::GreenletStream => {
+                matches!(row, Row::Trace | Row::Yield | Row::Echo)
+            }
+            _ if row == Row::Trace => false,
             Self::TokioMt | Self::May | Self::Smol | Self::Go => row != Row::Switch,
             // More threads that yield bring the machine to a standstill.
             Self::Threads if row == Row::Yield => params.get("t") <= 10_000,
@@ -150,8 +165,10 @@ impl Peer {
     /// Does the job in this process.
     pub(crate) fn measure(self, job: &Job) -> io::Result<Vec<Value>> {
         match self {
-            Self::Greenlet => greenlet::measure(job, false),
-            Self::GreenletShared => greenlet::measure(job, true),
+            Self::Greenlet => greenlet::measure(job, Mode::Plain),
+            Self::GreenletShared => greenlet::measure(job, Mode::SharedThreadLocals),
+            Self::GreenletFlight => greenlet::measure(job, Mode::Flight),
+            Self::GreenletStream => greenlet::measure(job, Mode::Stream),
             Self::TokioCt => tokio::measure(job, true),
             Self::TokioMt => tokio::measure(job, false),
             Self::May => may::measure(job),
