@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::histogram::Histogram;
 use super::shared::{Remote, Shared};
 use crate::sys::task;
 
@@ -55,6 +56,12 @@ impl Shared {
     /// The number of this runtime in the process, from 1.
     pub(crate) fn number(&self) -> u16 {
         self.number
+    }
+
+    /// How long runs on a hub took, and how long greenlets were ready before, while that was recorded.
+    pub(crate) fn durations(&self, hub: usize) -> (&Histogram, &Histogram) {
+        let durations = &self.hubs[hub].durations;
+        (&durations.runs, &durations.latencies)
     }
 
     /// The numbers of all hubs.
