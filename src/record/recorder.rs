@@ -169,8 +169,8 @@ impl Recorder {
         ring.as_ref().map(|ring| ring.writer.record(event, at))
     }
 
-    /// When recording began, in ticks, and how many nanoseconds a tick has. `None` if it is off.
-    pub(crate) fn clock(&self) -> Option<(u64, f64)> {
+    /// When recording began, in ticks, and how many nanoseconds 2^32 ticks have. `None` if it is off.
+    pub(crate) fn clock(&self) -> Option<(u64, u64)> {
         let ring = self.ring.borrow();
         let session = &ring.as_ref()?.session;
         Some((session.began(), session.nanos_per_tick()))

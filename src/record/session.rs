@@ -31,8 +31,8 @@ pub(crate) struct Session {
     start: Start,
     /// When it began, in ticks.
     began: u64,
-    /// Of the clock of events, about.
-    nanos_per_tick: f64,
+    /// Nanoseconds in 2^32 ticks.
+    nanos_per_tick: u64,
     ring_bytes: usize,
     /// The file that rings are mapped from, if they are.
     file: Option<File>,
@@ -61,7 +61,7 @@ impl Session {
         let ring_bytes = ring_bytes.max(FEWEST_BLOCKS * BLOCK_BYTES);
         let start = Start::now();
         // Before anybody records, because it may take a millisecond.
-        let nanos_per_tick = 1e9 / start.clock.ticks_per_second() as f64;
+        let nanos_per_tick = (1_000_000_000 << 32) / start.clock.ticks_per_second().max(1);
         let file = path.map(|path| create(path, &start)).transpose()?;
         let texts = match &file {
             Some(file) => Mapping::of_file(file, TEXTS_AT, TEXTS_BYTES)?,
@@ -97,7 +97,8 @@ impl Session {
         self.began
     }
 
-    pub(crate) fn nanos_per_tick(&self) -> f64 {
+    /// Nanoseconds in 2^32 ticks.
+    pub(crate) fn nanos_per_tick(&self) -> u64 {
         self.nanos_per_tick
     }
 

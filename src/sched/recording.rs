@@ -145,7 +145,7 @@ impl Hub {
     /// So many ticks of the clock of events.
     #[inline]
     fn nanos(&self, ticks: u64) -> u64 {
-        (ticks as f64 * self.nanos_per_tick.get()) as u64
+        ((u128::from(ticks) * u128::from(self.nanos_per_tick.get())) >> 32) as u64
     }
 
     /// Whoever ends a park at this moment, on this hub.
