@@ -141,7 +141,7 @@ impl WaitReason {
     }
 
     /// Whether the object is an address.
-    fn is_on_address(self) -> bool {
+    pub(crate) fn is_on_address(self) -> bool {
         matches!(
             self,
             Self::Mutex

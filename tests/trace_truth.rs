@@ -166,3 +166,118 @@ fn what_a_small_ring_has_lost_is_counted() {
         }
     });
 }
+
+#[test]
+fn a_snapshot_knows_greenlets_whose_beginning_is_forgotten() {
+    let test = "a_snapshot_knows_greenlets_whose_beginning_is_forgotten";
+    child::alone(test, || {
+        let dir = TempDir::new();
+        let runtime = runtime(2);
+        let _watchdog = Watchdog::arm(LIMIT, test);
+        let spawn = |name: &str| {
+            let builder = greenlet::Builder::new().name(name.into());
+            runtime.run(move || builder.spawn(greenlet::park).unwrap())
+        };
+        // One that recording finds, and one that it sees begin.
+        let before = spawn("before");
+        runtime.run(greenlet::yield_now);
+        trace::start(Options::flight().ring_size(0)).unwrap();
+        let after = spawn("after");
+        runtime.run(|| recorded::work(300));
+        let path = dir.join("snapshot.trace");
+        trace::snapshot(&path).unwrap();
+        assert!(trace::stop().unwrap().unwrap().lost > 0);
+        let trace = Trace::open(&path).unwrap();
+        let timeline = Timeline::new(&trace);
+        for (handle, name) in [(before, "before"), (after, "after")] {
+            let id = handle.thread().id();
+            let life = timeline.greenlets().iter();
+            let mut life = life.filter(|life| trace.text(life.name) == Some(name));
+            let life = life.next().unwrap_or_else(|| panic!("{name}, {id:?}"));
+            let site = trace.text(life.site).unwrap();
+            assert!(site.contains("tests/trace_truth.rs:"), "{site}");
+            let last = life.slices.last().unwrap();
+            match last.doing {
+                Doing::Waiting { wait, .. } => {
+                    assert_eq!(trace::wait_reason(wait.reason), Some("park"));
+                }
+                other => panic!("{other:?}"),
+            }
+            handle.thread().unpark();
+            handle.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn what_was_recorded_survives_the_process() {
+    let test = "what_was_recorded_survives_the_process";
+    let dir = TempDir::new();
+    let path = dir.join("crash.trace");
+    let variable = format!("flight:{}", path.display());
+    let output = child::output(test, &[("GREENLET_TRACE", &variable)], || {
+        let _watchdog = Watchdog::arm(LIMIT, test);
+        runtime(2).run(|| {
+            recorded::work(50);
+            let _span = trace::span("the last one");
+            // SAFETY: ends this process, without a chance to do anything about it.
+            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+            greenlet::park();
+        });
+    });
+    let Some(output) = output else { return };
+    assert!(!output.status.success());
+    let trace = Trace::open(&path).unwrap();
+    assert_eq!(trace.problems(), []);
+    assert!(Sums::of(&trace).switches > 1000);
+    let timeline = Timeline::new(&trace);
+    let main = timeline.greenlets().iter();
+    let mut main = main.filter(|life| trace.text(life.name) == Some("main"));
+    let span = main.next().unwrap().spans.last().copied().unwrap();
+    assert_eq!(trace.text(span.name), Some("the last one"));
+    assert_eq!(span.end, None);
+}
+
+#[test]
+fn what_the_program_records_is_its_own() {
+    let test = "what_the_program_records_is_its_own";
+    child::alone(test, || {
+        let dir = TempDir::new();
+        let _watchdog = Watchdog::arm(LIMIT, test);
+        let path = dir.join("spans.trace");
+        trace::start(Options::stream(&path)).unwrap();
+        runtime(2).run(|| {
+            let _outer = trace::span("outer");
+            for number in 0..3 {
+                let _inner = trace::span("inner").slower_than(LIMIT);
+                greenlet::yield_now();
+                trace::counter("number", f64::from(number) + 0.5);
+            }
+            trace::mark("a \"mark\" <that> is\nhostile");
+            greenlet::blocking(|| drop(trace::span("on a thread")));
+        });
+        trace::stop().unwrap().unwrap();
+        drop(trace::span("unseen"));
+        let trace = Trace::open(&path).unwrap();
+        let timeline = Timeline::new(&trace);
+        let main = timeline.greenlets().iter();
+        let mut main = main.filter(|life| trace.text(life.name) == Some("main"));
+        let main = main.next().unwrap();
+        let names = main.spans.iter().map(|span| trace.text(span.name).unwrap());
+        let names: Vec<_> = names.collect();
+        assert_eq!(names, ["outer", "inner", "inner", "inner"]);
+        let outer = main.spans[0];
+        for inner in &main.spans[1..] {
+            assert!(outer.begin <= inner.begin && inner.end <= outer.end);
+        }
+        let threads = timeline.thread_spans().iter();
+        let threads: Vec<_> = threads.map(|span| trace.text(span.name)).collect();
+        assert_eq!(threads, [Some("on a thread")]);
+        let values = timeline.counters().iter().map(|value| value.value);
+        assert_eq!(values.collect::<Vec<_>>(), [0.5, 1.5, 2.5]);
+        let marks = timeline.marks().iter();
+        let marks: Vec<_> = marks.map(|mark| trace.text(mark.name).unwrap()).collect();
+        assert_eq!(marks, ["a \"mark\" <that> is\nhostile"]);
+        assert_eq!(timeline.jobs().len(), 1);
+    });
+}

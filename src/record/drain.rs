@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use super::block::{BlockHeader, Content};
+use super::event::{Event, Head};
 use super::file::FileWriter;
 use super::ring::Ring;
 use super::session::Session;
@@ -58,6 +59,12 @@ impl<W: Write> Drain<W> {
     /// Events that were written over before they were drained.
     pub(crate) fn lost(&self) -> u64 {
         self.lost
+    }
+
+    /// Writes what greenlets do at this moment.
+    pub(crate) fn statuses(&mut self, events: &[Event]) -> io::Result<()> {
+        self.drain_texts()?;
+        self.file.statuses(self.session.clock(), events)
     }
 
     /// Writes the blocks that are complete; with `all`, the others as far as they go.
@@ -126,7 +133,7 @@ impl<W: Write> Drain<W> {
 fn events_in(words: &[u64]) -> u64 {
     let (mut at, mut count) = (0, 0);
     while let Some(head) = words.get(at) {
-        at += 1 + super::event::Head(*head).length();
+        at += 1 + Head(*head).length();
         count += 1;
     }
     count

@@ -48,11 +48,7 @@ impl<W: Write> FileWriter<W> {
     }
 
     /// Writes what greenlets do at this moment.
-    pub(crate) fn statuses(
-        &mut self,
-        clock: Clock,
-        events: impl Iterator<Item = Event>,
-    ) -> io::Result<()> {
+    pub(crate) fn statuses(&mut self, clock: Clock, events: &[Event]) -> io::Result<()> {
         /// Of one block.
         const WORDS: usize = 1 << 16;
         let Pair {

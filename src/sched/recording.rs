@@ -7,12 +7,16 @@ use std::sync::atomic::Ordering::Relaxed;
 use corosensei::CoroutineResult;
 
 use super::blocked::{BlockedActivity, BlockedHub};
+use super::cell::Id;
 use super::current::{self, Current};
 use super::greenlet_cell::{GreenletCell, hub_number};
 use super::hub::Hub;
+use super::monitor;
 use super::park::Handoff;
 use crate::reason::WaitCell;
-use crate::record::{self, Actor, Ended, Event, Recorder, Source, State, Stop, Wait};
+use crate::record::{
+    self, Actor, Ended, Event, Recorder, Session, Source, State, Stop, Text, Wait,
+};
 use crate::waker::Outcome;
 
 /// When recording begins, a hub tells of as many greenlets as this part of its ring has room for.
@@ -42,7 +46,7 @@ impl Hub {
         let tell = |greenlet: &GreenletCell| {
             if left > 0 {
                 left -= 1;
-                let status = status(greenlet, &self.recorder);
+                let status = status(greenlet, |text| self.recorder.text(text));
                 self.recorder.record(status, None);
             }
         };
@@ -260,8 +264,22 @@ pub(crate) fn who() -> Actor {
     }
 }
 
+/// What all greenlets of the process do that have started, with texts of the session's.
+pub(crate) fn statuses(session: &Session) -> Vec<Event> {
+    let mut statuses = Vec::new();
+    for runtime in monitor::runtimes() {
+        for remote in &runtime.hubs {
+            // What cannot be looked at is not told.
+            let _ = remote.registry.look(|greenlet| {
+                statuses.push(status(greenlet, |text| session.texts().number(text)));
+            });
+        }
+    }
+    statuses
+}
+
 /// What a greenlet does, as far as can be told from outside.
-fn status(greenlet: &GreenletCell, recorder: &Recorder) -> Event {
+fn status(greenlet: &GreenletCell, text: impl Fn(&str) -> Text) -> Event {
     let cell = greenlet.cell();
     let waits_for = cell.waits_for();
     let state = match waits_for.get() {
@@ -272,9 +290,9 @@ fn status(greenlet: &GreenletCell, recorder: &Recorder) -> Event {
         greenlet: cell.id().number(),
         run: greenlet.runs(),
         state,
-        parent: 0,
-        site: recorder.place(cell.spawned_at()),
-        name: cell.name().map_or(0, |name| recorder.text(name)),
+        parent: greenlet.parent().map_or(0, Id::number),
+        site: text(&cell.spawned_at().to_string()),
+        name: cell.name().map_or(0, &text),
         since: waits_for.age(super::coarse_clock::now()).as_nanos() as u64,
     }
 }

@@ -191,7 +191,9 @@ fn write_snapshot(session: Arc<Session>, path: &Path, last: Option<Duration>) ->
     let since = last.map_or(0, |last| {
         clock::now().saturating_sub(last.as_nanos() as u64).max(1)
     });
+    let statuses = sched::statuses(&session);
     let mut drain = Drain::begin(session, file, since)?;
+    drain.statuses(&statuses)?;
     drain.drain(true)?;
     drain.file().flush()
 }
@@ -230,7 +232,9 @@ fn start_thread(
     at_exit::call_once(at_end)?;
     let drain = streamed.map(|file| {
         let file = BufWriter::with_capacity(BUFFER, file);
-        Drain::begin(session.clone(), file, 0)
+        let mut drain = Drain::begin(session.clone(), file, 0)?;
+        drain.statuses(&sched::statuses(&session))?;
+        Ok::<_, io::Error>(drain)
     });
     let mut service = Service {
         drain: drain.transpose()?,
