@@ -90,8 +90,7 @@ pub(crate) use greenlet_cell::SpawnOptions;
 pub(crate) use histogram::{CLASSES, Histogram};
 pub(crate) use interrupt::Interruptible;
 pub(crate) use mains::Main;
-pub(crate) use monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked, wake_hubs};
-pub(crate) use numbers::runtimes;
+pub(crate) use monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked, runtimes, wake_hubs};
 pub(crate) use park::{
     assert_can_park, can_park, on_thread_stack, park, park_shielded, unwind_cancelled,
     unwind_if_cancelled, yield_now,

@@ -10,6 +10,7 @@ use super::current;
 use super::debugger::{self, HubEntry};
 use super::greenlet_cell::{GreenletCell, Runnable};
 use super::ground::{self, GreenletGround};
+use super::histogram::Histogram;
 use super::idle::{Bed, Idle};
 use super::mains::Mains;
 use super::monitor::{HubWatch, MonitorOptions, PendingReports};
@@ -87,7 +88,17 @@ pub(super) struct Remote {
     /// The monitor's own.
     pub(super) watch: Mutex<HubWatch>,
     pub(super) counters: Counters,
+    pub(super) durations: Durations,
     pub(super) debugger: HubEntry,
+}
+
+/// How long things took on a hub, while that was recorded. Written by its thread only.
+#[derive(Debug)]
+pub(super) struct Durations {
+    /// From a switch to a greenlet to where that left the CPU.
+    pub(super) runs: Histogram,
+    /// From when a greenlet was ready to the switch.
+    pub(super) latencies: Histogram,
 }
 
 /// A greenlet that has ended, with its own reference, on its way to the hub that started it.
@@ -427,6 +438,10 @@ impl Remote {
             registry: Registry::new(),
             watch: Mutex::default(),
             counters: Counters::default(),
+            durations: Durations {
+                runs: Histogram::new(),
+                latencies: Histogram::new(),
+            },
             debugger: HubEntry::new(),
         }
     }
