@@ -1,10 +1,11 @@
 //! Files that are damaged in any way are read, with no panic, in little time and memory.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::builder::TraceBuilder;
 use crate::record::{Actor, Ended, Event, Source, State, Stop, Wait};
-use crate::trace::{Report, Timeline, Trace, check, check_whole};
+use crate::trace::{Report, Timeline, Trace, check, check_whole, export};
 
 /// Xorshift: the same numbers each time.
 struct Random(u64);
@@ -226,6 +227,16 @@ fn use_all(bytes: &[u8]) -> Option<Trace> {
     assert!(serde_json::to_string(&report).is_ok());
     check(&trace);
     check_whole(&trace);
+    for write in [
+        export::perfetto,
+        export::perfetto_sched,
+        export::chrome,
+        export::json_lines,
+        export::folded,
+        export::html,
+    ] {
+        assert!(write(&trace, &timeline, &mut io::sink()).is_ok());
+    }
     for record in trace.records() {
         assert!(!trace.tell(&record.event).to_string().is_empty());
     }

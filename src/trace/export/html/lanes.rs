@@ -110,8 +110,12 @@ fn block<P: Piece>(
         [piece] => one(piece, index),
         many => {
             let runs = many.iter().filter(|piece| piece.is_run());
-            let running: u64 = runs.map(|piece| piece.end() - piece.begin()).sum();
-            let share = (1000 * running).checked_div(duration).unwrap_or(0);
+            let running = runs.map(|piece| piece.end() - piece.begin());
+            let running = running.fold(0, u64::saturating_add);
+            let share = running
+                .saturating_mul(1000)
+                .checked_div(duration)
+                .unwrap_or(0);
             [MIXED, many.len() as i64, share as i64]
         }
     };
@@ -206,7 +210,7 @@ pub(super) fn greenlets(
         }
         let sum = |wanted: fn(&Doing) -> bool| -> u64 {
             let slices = life.slices.iter().filter(|slice| wanted(&slice.doing));
-            slices.map(Slice::nanos).sum()
+            slices.map(Slice::nanos).fold(0, u64::saturating_add)
         };
         shown.push(GreenletLane {
             person: index.person(life.id),
