@@ -105,7 +105,7 @@ fn block<P: Piece>(
 ) -> [i64; 5] {
     let begin = index.since_begin(group[0].begin());
     let end = group.iter().map(Piece::end).max().unwrap_or(0);
-    let duration = index.since_begin(end) - begin;
+    let duration = index.since_begin(end).saturating_sub(begin);
     let [kind, first, second] = match group {
         [piece] => one(piece, index),
         many => {
@@ -287,9 +287,11 @@ pub(super) fn spans(index: &mut Index<'_>, thinning: &mut Vec<String>) -> Vec<Sp
                 Some(lane) if shown < SPANS => {
                     shown += 1;
                     let name = index.known(span.name);
-                    lanes[lane]
-                        .blocks
-                        .extend([begin, (end - begin).max(0), name.into()]);
+                    lanes[lane].blocks.extend([
+                        begin,
+                        end.saturating_sub(begin).max(0),
+                        name.into(),
+                    ]);
                 }
                 _ => left_out += 1,
             }
