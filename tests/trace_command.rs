@@ -190,18 +190,15 @@ fn a_small_file_takes_little_memory() {
             for words in ["info", "report", "check --whole", "events", "export html"] {
                 // 256 MiB of addresses.
                 let script = format!("ulimit -v 262144; exec \"$0\" {words} \"$1\" >/dev/null");
-                let status = Command::new("bash")
+                let output = Command::new("bash")
                     .arg("-c")
                     .arg(script)
                     .arg(env!("CARGO_BIN_EXE_greenlet-trace"))
                     .arg(&file)
-                    .stderr(Stdio::null())
-                    .status()
+                    .output()
                     .unwrap();
-                assert!(
-                    matches!(status.code(), Some(0 | 1)),
-                    "{words}, word {word}: {status}"
-                );
+                let is_well = matches!(output.status.code(), Some(0 | 1));
+                assert!(is_well, "{words}, word {word}: {output:?}");
             }
         }
     });
