@@ -143,7 +143,7 @@ mod tests {
         let figures = groups.figures();
         let names: Vec<_> = figures.iter().map(|&(name, _)| name).collect();
         assert_eq!(names, [0, 2, 1]);
-        assert_eq!(figures[0].1.total_ns, (0..100).step_by(3).sum());
+        assert_eq!(figures[0].1.total_ns, (0..100).step_by(3).sum::<u64>());
         assert_eq!(figures[1].1.min_ns, 2);
     }
 }
