@@ -128,6 +128,9 @@ pub mod _documentation {
     #[doc = include_str!("docs/scale.md")]
     pub mod scale {}
 
+    #[doc = include_str!("docs/trace_format.md")]
+    pub mod trace_format {}
+
     #[doc = include_str!("docs/metrics.md")]
     pub mod metrics {}
 

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ Options:
   --retries N        try a page so many times more      [default: 2]
   --max-pages N      visit no more addresses than that  [default: 10000]
   --json             print the result as a JSON object
+  --trace FILE       record what the scheduler does; greenlet-trace reads it
+  --report FILE      the same as a page for a browser (with the feature `analysis` of greenlet)
   --help             print this text
 
 Ends with code 0 when the start page was fetched, 1 when it could not be, and 2 when the
@@ -29,6 +32,9 @@ command line is wrong.
 
 /// More greenlets than that only run out of ports and descriptors.
 const MAX_CONCURRENCY: usize = 10_000;
+
+const NO_REPORT: &str = "\
+--report needs `cargo run --release --features analysis --example crawl -- --report FILE`";
 
 /// What the user asked for.
 #[derive(Debug)]
@@ -42,6 +48,10 @@ pub(crate) struct Args {
     pub(crate) retries: u32,
     pub(crate) max_pages: usize,
     pub(crate) json: bool,
+    /// Where the scheduler's trace goes.
+    pub(crate) trace: Option<PathBuf>,
+    /// Where a page that shows the trace goes.
+    pub(crate) report: Option<PathBuf>,
 }
 
 impl Args {
@@ -51,6 +61,7 @@ impl Args {
     ) -> Result<Option<Self>, lexopt::Error> {
         let (mut url, mut hubs, mut concurrency, mut timeout) = (None, None, None, None);
         let (mut retries, mut max_pages, mut json) = (2, 10_000, false);
+        let (mut trace, mut report) = (None, None);
 
         let mut parser = lexopt::Parser::from_args(words);
         while let Some(argument) = parser.next()? {
@@ -64,6 +75,11 @@ impl Args {
                 Long("retries") => retries = parser.value()?.parse()?,
                 Long("max-pages") => max_pages = count(&parser.value()?.string()?, usize::MAX)?,
                 Long("json") => json = true,
+                Long("trace") => trace = Some(parser.value()?.into()),
+                Long("report") if cfg!(feature = "analysis") => {
+                    report = Some(parser.value()?.into());
+                }
+                Long("report") => return Err(NO_REPORT.into()),
                 Long("help") | Short('h') => return Ok(None),
                 _ => return Err(argument.unexpected()),
             }
@@ -79,6 +95,8 @@ impl Args {
             retries,
             max_pages,
             json,
+            trace,
+            report,
         }))
     }
 }
@@ -137,6 +155,22 @@ mod tests {
             "stray",
         ] {
             assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_report_needs_the_feature() {
+        let args = parse("--report page.html --trace a.trace");
+        match cfg!(feature = "analysis") {
+            true => assert_eq!(
+                args.unwrap().unwrap().report.unwrap().to_str(),
+                Some("page.html")
+            ),
+            false => assert!(
+                args.unwrap_err()
+                    .to_string()
+                    .contains("--features analysis")
+            ),
         }
     }
 

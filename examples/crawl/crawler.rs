@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use greenlet::trace;
 use indicatif::ProgressBar;
 
 use crate::args::Args;
@@ -67,11 +68,15 @@ impl Crawler {
         let mut visitor = self.visitor();
         let mut visits = Vec::new();
         while let Some(job) = self.frontier.next() {
+            let span = trace::span("visit");
             let mut visit = visitor.visit(job.url.clone());
             self.follow(&job, &mut visit);
+            drop(span);
             visits.push(visit);
             self.progress.inc(1);
-            self.progress.set_length(self.frontier.seen() as u64);
+            let seen = self.frontier.seen();
+            self.progress.set_length(seen as u64);
+            trace::counter("pages known", seen as f64);
         }
         visits
     }

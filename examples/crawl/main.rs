@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example crawl                              # a demo site of our own
 //! cargo run --release --example crawl -- --url http://host:port/   # any HTTP/1.1 server
+//! cargo run --release --features analysis --example crawl -- --report crawl.html   # what the scheduler did
 //! ```
 //!
 //! The code is what one would write for a single page: connect, write, read until done, sleep a
@@ -25,6 +26,7 @@
 //! | `serial.rs` | the same work, one page at a time |
 //! | `report.rs` | the table |
 //! | `demo_site.rs` | the demo site |
+//! | `recording.rs` | what the scheduler does meanwhile, as a file |
 
 mod args;
 mod crawler;
@@ -34,6 +36,7 @@ mod fetch_error;
 mod frontier;
 mod http_client;
 mod links;
+mod recording;
 mod report;
 mod response;
 mod serial;
@@ -50,6 +53,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::args::{Args, HELP};
 use crate::crawler::{Crawl, Crawler};
 use crate::demo_site::DemoSite;
+use crate::recording::Recording;
 use crate::report::{Machine, Report};
 use crate::serial::Serial;
 use crate::site::Site;
@@ -90,8 +94,9 @@ fn crawl(args: &Args) -> Result<(), String> {
     }
     .map_err(|error| error.to_string())?;
 
+    let recording = Recording::start(args)?;
     let hubs = runtime.hubs();
-    runtime.run(|| match &args.url {
+    let done = runtime.run(|| match &args.url {
         Some(url) => crawl_site(Site::find(url)?, args, hubs),
         None => {
             let demo = DemoSite::start().map_err(|error| format!("no demo site: {error}"))?;
@@ -99,7 +104,9 @@ fn crawl(args: &Args) -> Result<(), String> {
             demo.stop();
             done
         }
-    })
+    });
+    let recorded = recording.map_or(Ok(()), Recording::finish);
+    done.and(recorded)
 }
 
 fn crawl_site(site: Site, args: &Args, hubs: usize) -> Result<(), String> {

@@ -30,6 +30,13 @@ impl<W: Write> FileWriter<W> {
         Ok(writer)
     }
 
+    /// Says that only what was recorded up to now is to be read from this file: recording goes on while rings
+    /// are written, one after the other, and of what comes later only parts would be in it.
+    pub(crate) fn end_now(&mut self, clock: Clock) -> io::Result<()> {
+        let fact = lines(format!("until={}\n", clock.now()));
+        self.block(BlockHeader::of_no_ring(Content::Facts), &fact)
+    }
+
     /// Bytes written so far.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
@@ -152,11 +159,16 @@ impl Start {
             },
             self.wall,
         );
-        let mut bytes = facts.into_bytes();
-        bytes.resize(bytes.len().next_multiple_of(8), b'\n');
-        let words = bytes.chunks_exact(8);
-        words
-            .map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")))
-            .collect()
+        lines(facts)
     }
+}
+
+/// Lines as words, filled up with newlines.
+fn lines(text: String) -> Vec<u64> {
+    let mut bytes = text.into_bytes();
+    bytes.resize(bytes.len().next_multiple_of(8), b'\n');
+    let words = bytes.chunks_exact(8);
+    words
+        .map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")))
+        .collect()
 }

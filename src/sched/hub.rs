@@ -90,7 +90,7 @@ pub(crate) struct Hub {
     /// A moment, in ticks, that goes for what is recorded next: to tell the time takes longer than all
     /// else. 0 if there is none.
     pub(super) moment: Cell<u64>,
-    /// The number of the greenlet that was the last to leave the CPU while that was recorded.
+    /// The number of the greenlet that was the last to leave the CPU while that was recorded; 0 after a poll.
     pub(super) stopped: Cell<u64>,
 }
 

@@ -78,6 +78,7 @@ impl Hub {
     pub(super) fn record_poll(&self, woken: usize) {
         let woken = woken as u32;
         let now = self.record(|_| Event::Poll { woken });
+        self.stopped.set(0);
         self.moment.set(now.unwrap_or(0));
     }
 
@@ -86,6 +87,7 @@ impl Hub {
     pub(super) fn record_timers(&self, woken: usize) {
         let woken = woken as u32;
         let now = self.record(|_| Event::Timers { woken });
+        self.stopped.set(0);
         self.moment.set(now.unwrap_or(0));
     }
 
@@ -157,13 +159,14 @@ impl Hub {
         if let Some(greenlet) = current.greenlet() {
             return Source::Actor(Actor::Greenlet(greenlet.cell().id().number()));
         }
-        // What a greenlet does when it parks is done by the hub.
+        // What a greenlet does when it parks or ends is done by the hub.
+        let stopped = self.stopped.get();
         let commits = !self.remote().committing.load(Relaxed).is_null();
         match outcome {
             Outcome::Deadline => Source::Timer,
-            _ if commits => Source::Actor(Actor::Greenlet(self.stopped.get())),
-            Outcome::Woken => Source::Reactor,
-            Outcome::Cancelled => Source::Unknown,
+            Outcome::Woken if stopped == 0 => Source::Reactor,
+            Outcome::Cancelled if !commits => Source::Unknown,
+            Outcome::Woken | Outcome::Cancelled => Source::Actor(Actor::Greenlet(stopped)),
         }
     }
 }

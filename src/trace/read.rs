@@ -412,7 +412,7 @@ impl Contents {
 
     fn add_statuses(&mut self, block: &Block<'_>) {
         let mut events = Vec::new();
-        self.decode(block, &mut events);
+        self.decode(block, u64::MAX, &mut events);
         self.statuses
             .extend(events.into_iter().filter_map(status_of));
     }
@@ -424,8 +424,9 @@ impl Contents {
         self.statuses.sort_by_key(|status| status.time);
     }
 
-    /// Appends the events of a block, and returns how many there are with those that are not known.
-    fn decode(&mut self, block: &Block<'_>, events: &mut Vec<(u64, Event)>) -> u64 {
+    /// Appends the events of a block up to a moment, and answers how many there are, with those that are
+    /// later or not known.
+    fn decode(&mut self, block: &Block<'_>, until: u64, events: &mut Vec<(u64, Event)>) -> u64 {
         let mut words = block.payload.chunks_exact(8).map(|chunk| {
             let chunk = chunk.try_into().expect("chunks of eight");
             u64::from_le_bytes(chunk)
@@ -443,6 +444,9 @@ impl Contents {
                 *word = next;
             }
             count += 1;
+            if block.header.base_ticks.saturating_add(head.ticks()) > until {
+                continue;
+            }
             let time = self.clock.nanos(block.header.base_ticks, head.ticks());
             match Event::decode(head, given) {
                 Some(event) => events.push((time, event)),
@@ -450,6 +454,12 @@ impl Contents {
             }
         }
         count
+    }
+
+    /// The moment of the clock of events up to which all rings are whole; later events are left out.
+    fn until(&self) -> u64 {
+        let until = self.facts.get("until").and_then(|text| text.parse().ok());
+        until.unwrap_or(u64::MAX)
     }
 
     /// Sorts blocks into rings, and tells what is missing.
@@ -481,7 +491,7 @@ impl Contents {
     /// The events of one ring.
     fn ring(&mut self, ring: u16, blocks: &[Block<'_>], lost: &mut Vec<Lost>) -> RingEvents {
         let mut events = Vec::new();
-        let mut next = 0;
+        let (mut next, until) = (0, self.until());
         for block in blocks {
             let header = block.header;
             match header.first_event.checked_sub(next) {
@@ -500,7 +510,7 @@ impl Contents {
                     self.problem(block, what);
                 }
             }
-            let count = self.decode(block, &mut events);
+            let count = self.decode(block, until, &mut events);
             next = header.first_event.saturating_add(count);
         }
         RingEvents { events }

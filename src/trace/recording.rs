@@ -191,9 +191,10 @@ fn write_snapshot(session: Arc<Session>, path: &Path, last: Option<Duration>) ->
     let since = last.map_or(0, |last| {
         clock::now().saturating_sub(last.as_nanos() as u64).max(1)
     });
-    let statuses = sched::statuses(&session);
+    let (clock, statuses) = (session.clock(), sched::statuses(&session));
     let mut drain = Drain::begin(session, file, since)?;
     drain.statuses(&statuses)?;
+    drain.file().end_now(clock)?;
     drain.drain(true)?;
     drain.file().flush()
 }

@@ -2,6 +2,7 @@
 
 pub(super) mod builder;
 mod check;
+mod fuzz;
 mod read;
 mod stream;
 mod timeline;

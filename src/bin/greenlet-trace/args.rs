@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use lexopt::prelude::*;
@@ -14,6 +14,15 @@ Usage:
                                                 latencies, waits, hubs, long runs, lints
     greenlet-trace check FILE [--whole]         whether the scheduler has kept to its rules
     greenlet-trace events FILE [--greenlet N]   every event, one on a line
+    greenlet-trace export FORMAT FILE -o OUT    the trace as what other programs read
+
+Formats:
+    perfetto           https://ui.perfetto.dev: tracks of hubs and greenlets, arrows of wakes
+    perfetto-sched     the same, hubs as processors and greenlets as threads: for its analyses
+    chrome             Chrome's JSON, for chrome://tracing, Speedscope and others
+    json-lines         an event on a line, for jq
+    folded             where greenlets wait, for flame graphs
+    html               a page for any browser, without a network
 
 Options:
     -o, --output OUT   where to write to instead of standard output
@@ -43,6 +52,31 @@ pub(crate) enum Command {
     Report { json: bool, top: usize },
     Check { whole: bool },
     Events { greenlet: Option<u64> },
+    Export { format: Format },
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) enum Format {
+    Perfetto,
+    PerfettoSched,
+    Chrome,
+    JsonLines,
+    Folded,
+    Html,
+}
+
+impl Format {
+    fn parse(name: &OsStr) -> Result<Self, lexopt::Error> {
+        Ok(match name.to_str() {
+            Some("perfetto") => Self::Perfetto,
+            Some("perfetto-sched") => Self::PerfettoSched,
+            Some("chrome") => Self::Chrome,
+            Some("json-lines") => Self::JsonLines,
+            Some("folded") => Self::Folded,
+            Some("html") => Self::Html,
+            _ => return Err(format!("there is no format {name:?}").into()),
+        })
+    }
 }
 
 impl Args {
@@ -80,6 +114,12 @@ impl Args {
             Some("events") => Command::Events {
                 greenlet: greenlet.take(),
             },
+            Some("export") => {
+                let format = positional.next().ok_or("a format is missing")?;
+                Command::Export {
+                    format: Format::parse(&format)?,
+                }
+            }
             _ => return Err(format!("there is no command {name:?}").into()),
         };
         if json || whole || top.is_some() || greenlet.is_some() {

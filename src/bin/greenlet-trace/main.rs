@@ -9,8 +9,8 @@ use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use args::{Args, Command};
-use greenlet::trace::{Report, Timeline, Trace, check, check_whole};
+use args::{Args, Command, Format};
+use greenlet::trace::{Report, Timeline, Trace, check, check_whole, export};
 
 /// Something is wrong with the trace.
 const PROBLEM: u8 = 1;
@@ -82,6 +82,19 @@ fn run(args: &Args, trace: &Trace) -> io::Result<bool> {
                 writeln!(out, "{} events break no rule", trace.records().len())?;
             }
             violations.is_empty()
+        }
+        Command::Export { format } => {
+            warn(trace);
+            let write = match format {
+                Format::Perfetto => export::perfetto,
+                Format::PerfettoSched => export::perfetto_sched,
+                Format::Chrome => export::chrome,
+                Format::JsonLines => export::json_lines,
+                Format::Folded => export::folded,
+                Format::Html => export::html,
+            };
+            write(trace, &Timeline::new(trace), &mut out)?;
+            true
         }
     };
     out.flush()?;

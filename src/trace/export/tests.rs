@@ -59,6 +59,7 @@ fn perfetto_reads_what_the_timeline_says() {
 fn perfetto_reads_large_numbers_of_greenlets() {
     let Some(tools) = tools::find() else { return };
     let large = Simulation {
+        runs: 1000,
         first: (1 << 47) - 50,
         ..PLAIN
     };
@@ -74,6 +75,7 @@ fn perfetto_reads_traces_of_clocks_that_differ_and_with_gaps() {
     let Some(tools) = tools::find() else { return };
     for (loses, skew) in [(false, 300), (true, 0), (true, 300)] {
         let simulation = Simulation {
+            runs: 1000,
             skew,
             loses,
             ..PLAIN

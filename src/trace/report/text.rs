@@ -1,6 +1,6 @@
 //! A report for people: a page for a terminal of 100 columns.
 
-use std::fmt::{self, Display, Formatter};
+use std::fmt::{self, Display, Formatter, Write};
 
 use super::{Figures, GreenletTotals, Report, Totals};
 
@@ -36,7 +36,7 @@ impl Display for Grouped {
         let digits = self.0.to_string();
         let mut text = String::new();
         for (index, digit) in digits.chars().enumerate() {
-            if index > 0 && (digits.len() - index) % 3 == 0 {
+            if index > 0 && (digits.len() - index).is_multiple_of(3) {
                 text.push(',');
             }
             text.push(digit);
@@ -57,8 +57,8 @@ impl Display for Tail<'_> {
             return write!(f, "{text:width$}");
         }
         f.write_str("…")?;
-        let skipped = text.chars().skip(length + 1 - width);
-        skipped.map(|char| write!(f, "{char}")).collect()
+        let mut rest = text.chars().skip(length + 1 - width);
+        rest.try_for_each(|char| f.write_char(char))
     }
 }
 
@@ -77,8 +77,12 @@ impl Display for Report {
 }
 
 fn heading(f: &mut Formatter<'_>, title: &str, columns: &str) -> fmt::Result {
+    let title = title.to_uppercase();
+    if columns.is_empty() {
+        return writeln!(f, "\n{title}");
+    }
     let width = WIDTH.saturating_sub(columns.chars().count());
-    writeln!(f, "\n{:width$}{columns}", title.to_uppercase())
+    writeln!(f, "\n{title:width$}{columns}")
 }
 
 fn percent(part: u64, all: u64) -> f64 {
@@ -111,13 +115,14 @@ fn figures(f: &mut Formatter<'_>, name: &str, figures: &Figures) -> fmt::Result 
     writeln!(f)
 }
 
-const TOTALS: &str = "    runs   running     ready   waiting longest run longest ready";
+const TOTALS: &str = "    runs   running     ready   waiting  longest run  longest ready";
 
-fn totals(f: &mut Formatter<'_>, name: &str, totals: &Totals) -> fmt::Result {
-    let name = Tail(name, WIDTH - TOTALS.len() - 4);
+fn totals(f: &mut Formatter<'_>, number: u64, name: &str, totals: &Totals) -> fmt::Result {
+    let number = Grouped(number).to_string();
+    let name = Tail(name, WIDTH - TOTALS.len() - 12);
     writeln!(
         f,
-        "  {name}  {:>8} {:>9} {:>9} {:>9} {:>11} {:>13}",
+        "  {number:>6}  {name}  {:>8} {:>9} {:>9} {:>9} {:>12} {:>14}",
         Grouped(totals.runs),
         Nanos(totals.running_ns),
         Nanos(totals.ready_ns),
@@ -280,21 +285,19 @@ impl Report {
     }
 
     fn fmt_greenlets(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        heading(f, "greenlets, by spawn site", TOTALS)?;
+        heading(f, "greenlets by spawn site", TOTALS)?;
         for site in &self.sites {
-            let name = format!("{} × {}", Grouped(site.greenlets), site.site);
-            totals(f, &name, &site.totals)?;
+            totals(f, site.greenlets, &site.site, &site.totals)?;
         }
         let mut list = |title: &str, greenlets: &[GreenletTotals]| {
             heading(f, title, TOTALS)?;
             for greenlet in greenlets {
-                let number = greenlet.greenlet;
                 let name = greenlet.name.as_ref().unwrap_or(&greenlet.site);
-                totals(f, &format!("{number} {name}"), &greenlet.totals)?;
+                totals(f, greenlet.greenlet, name, &greenlet.totals)?;
             }
             Ok(())
         };
-        list("greenlets that ran longest", &self.most_running)?;
+        list("that ran longest", &self.most_running)?;
         list("that waited longest for a turn", &self.most_ready)
     }
 

@@ -221,8 +221,8 @@ impl HubTrack {
     fn push(&mut self, begin: u64, end: u64, greenlet: Greenlet, run: u16) {
         let end = end.max(begin);
         match greenlet {
-            0 => self.hub.sleeping += end - begin,
-            _ => self.hub.running += end - begin,
+            0 => self.hub.sleeping = self.hub.sleeping.saturating_add(end - begin),
+            _ => self.hub.running = self.hub.running.saturating_add(end - begin),
         }
         self.hub.slices.push(HubSlice {
             begin,
@@ -240,7 +240,8 @@ impl HubTrack {
         }
         let hub = &mut self.hub;
         let known = (hub.end - hub.begin).saturating_sub(self.unknown);
-        hub.scheduling = known.saturating_sub(hub.running + hub.sleeping);
+        let busy = hub.running.saturating_add(hub.sleeping);
+        hub.scheduling = known.saturating_sub(busy);
         self.hub
     }
 }
@@ -260,7 +261,8 @@ impl<'a> Builder<'a> {
             .collect();
         for lost in trace.lost() {
             if let Some(after) = lost.after {
-                hubs[usize::from(lost.ring)].unknown += lost.before.saturating_sub(after);
+                let unknown = &mut hubs[usize::from(lost.ring)].unknown;
+                *unknown = unknown.saturating_add(lost.before.saturating_sub(after));
             }
         }
         let mut builder = Self {

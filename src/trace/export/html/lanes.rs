@@ -14,7 +14,7 @@ const GREENLETS: usize = 300;
 const GREENLET_BLOCKS: usize = 60_000;
 const HUB_BLOCKS: usize = 30_000;
 const SPANS: usize = 5_000;
-const SPAN_LANES: usize = 60;
+const SPAN_LANES: usize = 500;
 
 // Kinds of blocks; `page.js` has the same.
 const RUN: i64 = 0;

@@ -10,7 +10,10 @@ use super::super::perfetto::ready_greenlets;
 use super::figures::{self, Histogram, Offenders, Waits, Wakes};
 use super::lanes::{self, GreenletLane, SpanLane};
 use crate::record::{Actor, Greenlet, Text};
-use crate::trace::{Lost, Timeline, Trace, wait_reason};
+use crate::trace::{Lost, Report, Timeline, Trace, wait_reason};
+
+/// The others are not as bad.
+const MOST_LINTS: usize = 20;
 
 /// Parts that the trace is divided into for the utilisation.
 const BUCKETS: usize = 480;
@@ -30,7 +33,7 @@ pub(super) struct Page {
     tiles: Vec<(&'static str, String, bool)>,
     /// What the reader should know about the trace.
     notes: Vec<String>,
-    lints: Vec<(String, String)>,
+    lints: Vec<Finding>,
     facts: Vec<(String, String)>,
     hubs: Vec<HubSums>,
     utilisation: Utilisation,
@@ -50,6 +53,21 @@ pub(super) struct Page {
     /// Greenlets that are mentioned: number, name, and where they were spawned.
     people: Vec<(u64, u32, u32)>,
     texts: Vec<String>,
+}
+
+/// Something that looks like a mistake.
+#[derive(Serialize)]
+struct Finding {
+    kind: &'static str,
+    seen: String,
+    explanation: String,
+    advice: String,
+    sites: Vec<String>,
+    /// Some of them, and how many there are.
+    people: Vec<i64>,
+    count: u64,
+    /// About how long others waited for it.
+    cost: u64,
 }
 
 #[derive(Serialize)]
@@ -89,6 +107,7 @@ struct Counter {
 
 /// Gives greenlets and texts the numbers that they have in the page.
 pub(super) struct Index<'a> {
+    pub(super) trace: &'a Trace,
     pub(super) names: Names<'a>,
     pub(super) timeline: &'a Timeline,
     people: HashMap<Greenlet, i64>,
@@ -147,6 +166,7 @@ impl Page {
     pub(super) fn new(trace: &Trace, timeline: &Timeline) -> Self {
         let names = Names::new(trace, timeline);
         let mut index = Index {
+            trace,
             names,
             timeline,
             people: HashMap::new(),
@@ -175,12 +195,12 @@ impl Page {
             None => format!("reason {code}"),
         });
         Self {
-            program: names.program().into_owned(),
+            program: program(&names),
             recorded: recorded(trace),
             duration: (timeline.end() - timeline.begin()).max(1),
             tiles: tiles(trace, timeline, &histograms[0]),
             notes: notes(trace),
-            lints: Vec::new(),
+            lints: findings(&mut index),
             facts: facts(trace),
             hubs: sums(trace, &names, timeline),
             utilisation: utilisation(timeline),
@@ -249,6 +269,30 @@ fn tiles(
     tiles
 }
 
+fn findings(index: &mut Index<'_>) -> Vec<Finding> {
+    let report = Report::new(index.trace, index.timeline, 1);
+    let findings = report
+        .lints
+        .into_iter()
+        .take(MOST_LINTS)
+        .map(|lint| Finding {
+            kind: lint.kind.name(),
+            seen: lint.seen,
+            explanation: lint.explanation,
+            advice: lint.advice,
+            sites: lint.sites,
+            people: lint
+                .greenlets
+                .iter()
+                .take(5)
+                .map(|&id| index.person(id))
+                .collect(),
+            count: lint.count,
+            cost: lint.cost_ns,
+        });
+    findings.collect()
+}
+
 fn per(value: f64, by: f64) -> f64 {
     if by > 0.0 { value / by } else { 0.0 }
 }
@@ -288,7 +332,6 @@ fn notes(trace: &Trace) -> Vec<String> {
 fn facts(trace: &Trace) -> Vec<(String, String)> {
     let (major, minor) = trace.version();
     let own = [
-        ("process", trace.process().to_string()),
         ("format", format!("{major}.{minor}")),
         (
             "page by",
@@ -437,6 +480,13 @@ fn marks(index: &mut Index<'_>, thinning: &mut Vec<String>) -> Vec<(u64, u32)> {
     }
     marks.sort_unstable();
     marks
+}
+
+/// Without the directories, which are among the facts.
+fn program(names: &Names<'_>) -> String {
+    let program = names.program();
+    let name = program.rsplit('/').find(|part| !part.is_empty());
+    name.unwrap_or(&program).to_owned()
 }
 
 /// As `on 2026-11-21 at 14:03:22 UTC`.

@@ -8,8 +8,13 @@ use crate::record::{Greenlet, Source, Wait};
 use crate::trace::report::text::Nanos;
 use crate::trace::{Doing, WakeEdge};
 
-/// Wakes of one waker that are as close together are one burst.
-const BURST: u64 = 1_000_000;
+/// Wakes of one waker that follow each other as fast are one burst.
+const BURST: u64 = 10_000;
+/// Who has run no longer than this has not got what was waited for.
+const FUTILE: u64 = 50_000;
+
+/// Behind a wake so much of a life is looked at.
+const MOST_SLICES: usize = 8;
 
 /// A wait for something that has a number.
 struct Waited {
@@ -105,7 +110,7 @@ pub(super) fn herds(find: &Find<'_>) -> Vec<Lint> {
     let mut open: BTreeMap<(u8, u64), Burst> = BTreeMap::new();
     let mut herds: BTreeMap<(u8, u64), Herd> = BTreeMap::new();
     for edge in find.timeline.wakes() {
-        let Some(wait) = edge.wait.filter(|wait| wait.object != Wait::NO_OBJECT) else {
+        let Some(wait) = edge.wait.filter(|wait| is_for_one(*wait)) else {
             continue;
         };
         let object = (wait.reason, wait.object);
@@ -114,6 +119,7 @@ pub(super) fn herds(find: &Find<'_>) -> Vec<Lint> {
             let over = std::mem::replace(burst, Burst::new(edge));
             over.judge(find, object, &mut herds);
         }
+        burst.last = edge.time;
         burst.woken.push((edge.woken, edge.run));
     }
     for (object, burst) in open {
@@ -139,6 +145,7 @@ pub(super) fn herds(find: &Find<'_>) -> Vec<Lint> {
 struct Burst {
     by: Source,
     begin: u64,
+    last: u64,
     /// Who, and the numbers of their runs before.
     woken: Vec<(Greenlet, u16)>,
 }
@@ -157,12 +164,13 @@ impl Burst {
         Self {
             by: edge.by,
             begin: edge.time,
+            last: edge.time,
             woken: Vec::new(),
         }
     }
 
     fn goes_on(&self, edge: &WakeEdge) -> bool {
-        edge.by == self.by && edge.time.abs_diff(self.begin) < BURST
+        edge.by == self.by && edge.time.abs_diff(self.last) < BURST
     }
 
     fn judge(self, find: &Find<'_>, object: (u8, u64), herds: &mut BTreeMap<(u8, u64), Herd>) {
@@ -187,7 +195,24 @@ impl Burst {
     }
 }
 
-/// Whether the run after the one with this number ends with a wait for the same thing.
+/// Whether it is something that one of many gets: a barrier lets all go on, and a message in a channel wakes
+/// one alone.
+fn is_for_one(wait: Wait) -> bool {
+    wait.object != Wait::NO_OBJECT
+        && matches!(
+            WaitReason::from_code(wait.reason),
+            Some(
+                WaitReason::Condvar
+                    | WaitReason::Mutex
+                    | WaitReason::IoRead
+                    | WaitReason::IoWrite
+                    | WaitReason::Accept
+            )
+        )
+}
+
+/// Whether the greenlet, from the run after the one with this number on, does next to nothing but wait for the
+/// same thing again.
 fn waits_again(
     find: &Find<'_>,
     greenlet: Greenlet,
@@ -198,14 +223,19 @@ fn waits_again(
     let Some(life) = find.timeline.greenlet(greenlet) else {
         return false;
     };
-    let next = run.wrapping_add(1);
     let from = life.slices.partition_point(|slice| slice.end < woken);
-    // The wait that ended, the turn, the run, and the next wait.
-    let mut slices = life.slices[from..].iter().take(4);
-    let after =
-        slices.find(|slice| slice.run == next && matches!(slice.doing, Doing::Waiting { .. }));
-    match after.map(|slice| slice.doing) {
-        Some(Doing::Waiting { wait, .. }) => (wait.reason, wait.object) == object,
-        _ => false,
+    let after = life.slices[from..].iter();
+    let after = after.skip_while(|slice| slice.run == run).take(MOST_SLICES);
+    let mut ran = 0;
+    for slice in after {
+        match slice.doing {
+            Doing::Running { .. } => ran = slice.nanos().saturating_add(ran),
+            Doing::Waiting { wait, .. } if (wait.reason, wait.object) == object => {
+                return ran <= FUTILE;
+            }
+            // As for the mutex of a condition variable.
+            Doing::Waiting { .. } | Doing::Ready(_) => {}
+        }
     }
+    false
 }

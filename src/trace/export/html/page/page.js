@@ -57,6 +57,12 @@ function nameOf(person) {
 
 const siteOf = (person) => text(page.people[person][2]);
 
+// As `greenlet 12 · crawler.rs:48`: who has no name is told by the place.
+function labelFor(person) {
+  const site = siteOf(person).match(/([^/]+?):(\d+)(:\d+)?$/);
+  return text(page.people[person][1]) || !site ? nameOf(person) : `${nameOf(person)} · ${site[1]}:${site[2]}`;
+}
+
 function wakerName(waker) {
   if (waker >= 0) return nameOf(waker);
   if (waker <= -16) return `thread ${-16 - waker}`;
@@ -89,10 +95,27 @@ function showHead() {
   for (const note of page.notes) $('notes').append(make('p', { class: 'note' }, note));
   if (page.lints.length) {
     $('findings').hidden = false;
-    for (const [kind, what] of page.lints) $('lints').append(make('li', {}, make('b', {}, kind), what));
+    for (const lint of page.lints) $('lints').append(finding(lint));
   }
   $('thinning').textContent = page.thinning;
   $('facts').textContent = page.facts.map(([key, value]) => `${key}: ${value}`).join(' · ');
+}
+
+function finding({ kind, seen, explanation, advice, sites, people, count: number, cost }) {
+  const item = make('li', {}, make('b', {}, kind), seen);
+  const sentence = (words) => `${words.charAt(0).toUpperCase()}${words.slice(1).replace(/[.]$/, '')}.`;
+  item.append(make('p', { class: 'dim' }, `${sentence(explanation)} ${sentence(advice)}`));
+  const line = make('p', { class: 'dim' });
+  for (const person of people) {
+    const button = make('button', { type: 'button', class: 'link' }, nameOf(person));
+    button.addEventListener('click', () => goTo(person, 0, page.duration));
+    line.append(button, ' ');
+  }
+  if (number > people.length) line.append(`and ${count(number - people.length)} more `);
+  for (const site of sites) line.append(make('code', {}, site), ' ');
+  if (cost) line.append(`· others waited about ${time(cost)}`);
+  if (line.childNodes.length) item.append(line);
+  return item;
 }
 
 // ---------------------------------------------------------------- utilisation
@@ -187,14 +210,14 @@ function hideTip() {
 const timeline = {
   canvas: $('timeline'), scroller: $('scroller'), overview: $('overview'),
   from: 0, to: page.duration, lanes: [], hovered: null,
-  row: 20, ruler: 24, left: 210,
+  row: 20, ruler: 24, left: 250,
 };
 
 // The lanes: hubs, then counters, then greenlets.
 function arrange() {
   const wanted = $('find').value.trim().toLowerCase();
   const hubs = page.hubs.map((hub, index) => ({ hub: index, label: hub.name, blocks: page.lanes.hubs[index] }));
-  let greenlets = page.lanes.greenlets.map(({ person, blocks, ...sums }) => ({ person, label: nameOf(person), blocks, sums }));
+  let greenlets = page.lanes.greenlets.map(({ person, blocks, ...sums }) => ({ person, label: labelFor(person), blocks, sums }));
   if (wanted) greenlets = greenlets.filter((lane) => `${lane.label} ${siteOf(lane.person)}`.toLowerCase().includes(wanted));
   const order = $('order').value;
   const start = (lane) => lane.blocks[0] ?? Infinity;
@@ -291,7 +314,7 @@ function drawTimeline() {
     }
     if (lane.counter) drawCounter(context, lane.counter, x, y, colours);
     else if (lane.spans) drawSpans(context, lane.spans, x, y, colours);
-    else drawBlocks(context, lane, x, y, scale, colours);
+    else drawBlocks(context, lane, x, y, index % 2 === 1, colours);
   }
   drawWake(context, x, top, colours);
   drawMarks(context, x, colours);
@@ -302,7 +325,7 @@ function drawTimeline() {
   context.fillRect(left - 1, 0, 1, height);
   for (let index = first; index < last; index++) {
     const lane = lanes[index];
-    context.fillStyle = lane.person === undefined ? colours.text : index === timeline.hovered?.lane ? colours.accent : colours.dim;
+    context.fillStyle = lane.person === undefined && !lane.spans ? colours.text : index === timeline.hovered?.lane ? colours.accent : colours.dim;
     context.fillText(fit(context, lane.label, left - 18), 10, top(index) + row / 2);
   }
   context.restore();
@@ -322,7 +345,7 @@ function drawTimeline() {
   $('range').textContent = `${time(to - from)} from ${moment(from, (to - from) / 100)}`;
 }
 
-function drawBlocks(context, lane, x, y, scale, colours) {
+function drawBlocks(context, lane, x, y, shaded, colours) {
   const { from, to, left, row } = timeline;
   const { blocks } = lane;
   const fills = [colours.run, colours.ready, colours.wait, colours.sleep, colours.mixed];
@@ -352,8 +375,10 @@ function drawBlocks(context, lane, x, y, scale, colours) {
         if (low) {
           // On the thin bar of a wait the label has a ground of its own.
           const shown = fit(context, label, end - begin - 8);
-          context.fillStyle = colours.card;
-          context.fillRect(begin + 4, y + 4, context.measureText(shown).width + 6, row - 8);
+          for (const ground of shaded ? [colours.card, colours.shade] : [colours.card]) {
+            context.fillStyle = ground;
+            context.fillRect(begin + 4, y + 4, context.measureText(shown).width + 6, row - 8);
+          }
           context.fillStyle = colours.dim;
           context.fillText(shown, begin + 7, y + row / 2);
         } else {
@@ -561,10 +586,10 @@ function explain(event, found) {
     return;
   }
   if (lane.spans) {
-    return tip(event, text(lane.spans[found.at + 2]), [['for', time(lane.spans[found.at + 1])], ['from', moment(lane.spans[found.at], 1)]]);
+    return tip(event, text(lane.spans[found.at + 2]), [['lasts', time(lane.spans[found.at + 1])], ['from', moment(lane.spans[found.at], 1)]]);
   }
   const [start, duration, kind, first, second] = lane.blocks.slice(found.at, found.at + STRIDE);
-  const rows = [['for', time(duration)], ['from', moment(start, Math.min(1000, duration || 1))]];
+  const rows = [['lasts', time(duration)], ['from', moment(start, Math.min(1000, duration || 1))]];
   const title = lane.person === undefined ? lane.label : nameOf(lane.person);
   if (kind === RUN && lane.person === undefined) {
     rows.push(['spawned at', siteOf(first)], ['then', text(second)]);
@@ -572,7 +597,7 @@ function explain(event, found) {
   }
   if (kind === RUN) rows.push(['on', page.hubs[first]?.name ?? ''], ['then', text(second)]);
   if (kind === READY) rows.push(['woken by', wakerName(first)], ['spawned at', siteOf(lane.person)]);
-  if (kind === WAIT) rows.push(['for', page.reasons[first]], ['object', text(second)]);
+  if (kind === WAIT) rows.push(['waits for', page.reasons[first]], ['object', text(second)]);
   if (kind === MIXED) rows.push(['blocks', count(first)], ['running', percent(second / 1000)]);
   return tip(event, lane.person === undefined && kind === SLEEP ? `${title} sleeps` : `${title} ${KINDS[kind][1]}`, rows);
 }
