@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::fmt;
+use std::mem;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering::Relaxed;
@@ -163,6 +164,12 @@ unsafe impl Send for GreenletCell {}
 unsafe impl Sync for GreenletCell {}
 
 impl GreenletCell {
+    /// Where debuggers find what.
+    pub(super) const PARENT: usize = mem::offset_of!(Self, parent);
+    pub(super) const JOIN_STATE: usize = mem::offset_of!(Self, join) + JoinSlot::STATE;
+    pub(super) const NEXT: usize = mem::offset_of!(Self, links) + Links::NEXT;
+    pub(super) const LEFT_AT: usize = mem::offset_of!(Self, run) + mem::offset_of!(Run, left_at);
+
     pub(super) fn new(
         header: Header,
         id: Id,

@@ -22,6 +22,7 @@
 //! | `quit` | how SIGQUIT writes a dump |
 //! | `signals` | handlers of signals that users wait for |
 //! | `deadlock` | finding greenlets that nothing can wake |
+//! | `debugger` | where debuggers find greenlets |
 //! | `dump` | what every greenlet is doing |
 //! | `lock_owner`, `circles` | who keeps a greenlet waiting, and who each other |
 //! | `numbers`, `histogram` | what metrics are made of |
@@ -37,6 +38,7 @@ mod circles;
 mod coarse_clock;
 mod current;
 mod deadlock;
+mod debugger;
 mod dump;
 mod greenlet_cell;
 mod ground;

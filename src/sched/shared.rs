@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicI32, AtomicU16};
 
 use super::current;
+use super::debugger::{self, HubEntry};
 use super::greenlet_cell::{GreenletCell, Runnable};
 use super::ground::{self, GreenletGround};
 use super::histogram::Histogram;
@@ -88,6 +89,7 @@ pub(super) struct Remote {
     pub(super) watch: Mutex<HubWatch>,
     pub(super) counters: Counters,
     pub(super) durations: Durations,
+    pub(super) debugger: HubEntry,
 }
 
 /// How long things took on a hub, while that was recorded. Written by its thread only.
@@ -399,6 +401,16 @@ impl Remote {
         (number > 0).then(|| TaskId::from_raw(number))
     }
 
+    /// Where debuggers find the greenlet that runs.
+    pub(super) fn running_place(&self) -> *const () {
+        (&raw const self.running).cast()
+    }
+
+    /// Where debuggers find the worker's number.
+    pub(super) fn task_place(&self) -> *const () {
+        (&raw const self.task).cast()
+    }
+
     /// By the worker.
     pub(super) fn begin_task(&self) {
         self.task.store(TaskId::current().as_raw(), Relaxed);
@@ -430,12 +442,14 @@ impl Remote {
                 runs: Histogram::new(),
                 latencies: Histogram::new(),
             },
+            debugger: HubEntry::new(),
         }
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        debugger::remove(&self.hubs);
         self.depot.lock().drain().for_each(GreenletGround::discard);
     }
 }

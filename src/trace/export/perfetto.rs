@@ -105,7 +105,7 @@ impl Track {
 
     /// Below a greenlet's or a thread's track, for spans that do not fit into the lanes before.
     fn lane(self, lane: u8) -> Self {
-        Self(self.0 | u64::from(lane) + 1)
+        Self(self.0 | (u64::from(lane) + 1))
     }
 }
 

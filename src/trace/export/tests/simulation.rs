@@ -135,7 +135,7 @@ impl Scheduler {
                 site,
             },
         );
-        if greenlet % 3 == 0 {
+        if greenlet.is_multiple_of(3) {
             let name = match greenlet % 2 {
                 0 => self.builder.text(HOSTILE),
                 _ => self.builder.text("fetcher"),
