@@ -15,8 +15,6 @@ pub(crate) struct Model {
     pub(crate) hubs: BTreeMap<HubKey, Hub>,
     /// Greenlets that have ended since it began.
     pub(crate) ended: u64,
-    /// Greenlets that keep their hubs from running others, the latest last.
-    pub(crate) long_runs: Vec<LongRun>,
     /// When it was how late by the clock of the trace, as far as that can be told.
     clock: Option<(Instant, u64)>,
     /// When the present window began.
@@ -57,10 +55,6 @@ pub(crate) struct Greenlet {
     present: Usage,
     /// In the last window.
     pub(crate) last: Usage,
-    /// Since it is known.
-    pub(crate) total: Usage,
-    /// Bytes of stack used, and that there are, if that was sampled.
-    pub(crate) stack: Option<(u64, u64)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,32 +79,10 @@ pub(crate) struct Usage {
     latency: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LongRun {
-    pub(crate) greenlet: Number,
-    pub(crate) hub: HubKey,
-    pub(crate) in_kernel: bool,
-    pub(crate) nanos: u64,
-}
-
-/// So many long runs are kept.
-const LONG_RUNS: usize = 100;
-
 impl Usage {
     /// The mean time from ready to running.
     pub(crate) fn mean_latency(&self) -> Option<u64> {
         self.latency.checked_div(self.latencies)
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.running += other.running;
-        self.ready += other.ready;
-        self.waiting += other.waiting;
-        self.runs += other.runs;
-        self.longest_run = self.longest_run.max(other.longest_run);
-        self.latest = self.latest.max(other.latest);
-        self.latencies += other.latencies;
-        self.latency += other.latency;
     }
 }
 
@@ -126,8 +98,6 @@ impl Greenlet {
             counted: time,
             present: Usage::default(),
             last: Usage::default(),
-            total: Usage::default(),
-            stack: None,
         }
     }
 
@@ -251,35 +221,9 @@ impl Model {
                 }
             }
             Event::Name { greenlet, name } => self.greenlet(greenlet, time).name = name,
-            Event::Stack {
-                greenlet,
-                used,
-                size,
-            } => {
-                if let Some(greenlet) = self.greenlets.get_mut(&greenlet) {
-                    greenlet.stack = Some((used, size));
-                }
-            }
             Event::Steal { .. } => self.hub(hub).present.steals += 1,
             Event::Sleep => self.hub(hub).is_asleep = true,
             Event::Awake => self.hub(hub).is_asleep = false,
-            Event::LongRun {
-                greenlet,
-                hub,
-                runtime,
-                in_kernel,
-                nanos,
-                ..
-            } => {
-                self.long_runs.push(LongRun {
-                    greenlet,
-                    hub: (runtime, hub),
-                    in_kernel,
-                    nanos,
-                });
-                let surplus = self.long_runs.len().saturating_sub(LONG_RUNS);
-                self.long_runs.drain(..surplus);
-            }
             _ => {}
         }
     }
@@ -313,7 +257,6 @@ impl Model {
         };
         for greenlet in self.greenlets.values_mut() {
             greenlet.count(now);
-            greenlet.total.add(&greenlet.present);
             greenlet.last = std::mem::take(&mut greenlet.present);
         }
         for hub in self.hubs.values_mut() {
@@ -417,7 +360,6 @@ mod tests {
         let greenlet = &model.greenlets[&1];
         let window = model.window.as_nanos() as u64;
         assert_eq!(greenlet.last.running, window);
-        assert_eq!(greenlet.total.running, first + window);
     }
 
     #[test]
