@@ -79,6 +79,9 @@ pub(crate) struct Usage {
     latency: u64,
 }
 
+/// Events are kept back until those of all rings have come: so late they are at the most, in nanoseconds.
+const LATE: u64 = 300_000_000;
+
 impl Usage {
     /// The mean time from ready to running.
     pub(crate) fn mean_latency(&self) -> Option<u64> {
@@ -250,11 +253,16 @@ impl Model {
         Some(time + then.elapsed().as_nanos() as u64)
     }
 
-    /// Ends a window: what was counted in it is what is shown.
-    pub(crate) fn end_window(&mut self) {
-        let Some(now) = self.now() else {
+    /// Up to when all events have come, and were applied.
+    pub(crate) fn settled(&self) -> Option<u64> {
+        self.now().map(|now| now.saturating_sub(LATE))
+    }
+
+    /// Ends a window at a moment up to which all events were applied: what was counted in it is what is shown.
+    pub(crate) fn end_window(&mut self, now: u64) {
+        if now <= self.window_begun || self.window_begun == 0 {
             return;
-        };
+        }
         for greenlet in self.greenlets.values_mut() {
             greenlet.count(now);
             greenlet.last = std::mem::take(&mut greenlet.present);
@@ -283,6 +291,9 @@ mod tests {
                 ring: 0,
                 event,
             };
+            if model.window_begun == 0 {
+                model.window_begun = time;
+            }
             model.apply_one(&record, Some(HUB));
             model.set_clock(time);
         }
@@ -332,12 +343,12 @@ mod tests {
             (5_100, run(1)),
             (5_150, stop(1, Stop::Yield)),
         ]);
-        model.end_window();
+        model.end_window(5_550);
         let greenlet = &model.greenlets[&1];
         assert_eq!(greenlet.last.running, 750);
         assert_eq!(greenlet.last.waiting, 3_000);
         // And since it has yielded it is ready.
-        assert!(greenlet.last.ready >= 400);
+        assert_eq!(greenlet.last.ready, 300 + 100 + 400);
         assert_eq!(greenlet.last.runs, 2);
         assert_eq!(greenlet.last.longest_run, 700);
         assert_eq!(greenlet.last.latest, 300);
@@ -350,16 +361,12 @@ mod tests {
     #[test]
     fn who_runs_through_a_window_has_run_all_the_time() {
         let mut model = model(&[(1_000, spawn(1)), (1_000, run(1))]);
-        std::thread::sleep(Duration::from_millis(5));
-        model.end_window();
-        let first = model.greenlets[&1].last.running;
-        assert!(first >= 5_000_000);
-        assert_eq!(model.hubs[&HUB].last.busy, first);
-        std::thread::sleep(Duration::from_millis(5));
-        model.end_window();
-        let greenlet = &model.greenlets[&1];
-        let window = model.window.as_nanos() as u64;
-        assert_eq!(greenlet.last.running, window);
+        model.end_window(6_000);
+        assert_eq!(model.greenlets[&1].last.running, 5_000);
+        assert_eq!(model.hubs[&HUB].last.busy, 5_000);
+        model.end_window(8_000);
+        assert_eq!(model.greenlets[&1].last.running, 2_000);
+        assert_eq!(model.window, Duration::from_nanos(2_000));
     }
 
     #[test]
