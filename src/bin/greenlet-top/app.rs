@@ -260,7 +260,7 @@ impl App {
         /// As many rows as anybody looks through.
         const MOST: usize = 2000;
         let several = self.several_runtimes();
-        let now = self.model.settled().unwrap_or(0);
+        let now = self.model.shown();
         let filter = self.filter.to_lowercase();
         let passes = |greenlet: &&Greenlet| {
             let has = |text: &str| text.to_lowercase().contains(&filter);

@@ -17,6 +17,8 @@ pub(crate) struct Model {
     pub(crate) ended: u64,
     /// When it was how late by the clock of the trace, as far as that can be told.
     clock: Option<(Instant, u64)>,
+    /// The time of the newest event.
+    newest: u64,
     /// When the present window began.
     window_begun: u64,
     /// How long the last one was.
@@ -242,6 +244,7 @@ impl Model {
 
     /// An event of this time has come: it is at least as late.
     fn set_clock(&mut self, time: u64) {
+        self.newest = self.newest.max(time);
         if self.now().is_none_or(|now| now < time) {
             self.clock = Some((Instant::now(), time));
         }
@@ -256,6 +259,11 @@ impl Model {
     /// Up to when all events have come, and were applied.
     pub(crate) fn settled(&self) -> Option<u64> {
         self.now().map(|now| now.saturating_sub(LATE))
+    }
+
+    /// The moment that is shown: when what is known of greenlets was so.
+    pub(crate) fn shown(&self) -> u64 {
+        self.settled().unwrap_or(0).max(self.newest)
     }
 
     /// Ends a window at a moment up to which all events were applied: what was counted in it is what is shown.
