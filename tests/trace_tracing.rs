@@ -71,7 +71,6 @@ fn a_span_that_is_entered_over_waits_and_moves_is_the_greenlets() {
                         name_is(Some("outer"));
                         drop(outer);
                         name_is(None);
-                        ()
                     })
                 })
                 .collect();

@@ -58,7 +58,16 @@ pub struct Stream {
     /// The time of the newest, when some were taken last.
     newest: u64,
     lost: u64,
+    rate: Rate,
     kept: Kept,
+}
+
+/// How fast the clock of events is: what the header says, and better the longer the trace goes on.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rate {
+    /// In ticks and nanoseconds, by the block that has come first.
+    first: Option<(u64, u64)>,
+    ticks_per_second: u64,
 }
 
 /// How far a ring is read.
@@ -171,6 +180,10 @@ impl Stream {
             return Ok(None);
         }
         self.kept.base = self.bytes[..first_block].to_vec();
+        self.rate.ticks_per_second = match header.ticks_per_second {
+            0 => SECOND,
+            rate => rate,
+        };
         self.header = Some(header);
         Ok(Some(first_block))
     }
@@ -209,6 +222,7 @@ impl Stream {
                 self.kept.base.extend_from_slice(block);
             }
             Content::Events if header.sequence != BlockHeader::UNWRITTEN => {
+                self.rate.refine(header);
                 self.read_ring(header, payload);
                 self.kept.keep(header, block);
             }
@@ -285,10 +299,27 @@ impl Stream {
 
     /// So many ticks after a block's beginning, in nanoseconds of the monotonic clock.
     fn time(&self, block: BlockHeader, ticks: u64) -> u64 {
-        let rate = self.header.map_or(0, |header| header.ticks_per_second);
-        let rate = if rate == 0 { SECOND } else { rate };
+        let rate = self.rate.ticks_per_second.max(1);
         let nanos = u128::from(ticks) * u128::from(SECOND) / u128::from(rate);
         block.base_nanos.saturating_add(nanos as u64)
+    }
+}
+
+impl Rate {
+    /// A block has begun at a moment that it tells in both clocks.
+    fn refine(&mut self, block: BlockHeader) {
+        let (ticks, nanos) = (block.base_ticks, block.base_nanos);
+        let first = *self.first.get_or_insert((ticks, nanos));
+        let (ticks, nanos) = (ticks.saturating_sub(first.0), nanos.saturating_sub(first.1));
+        if nanos < SECOND {
+            return;
+        }
+        let rate = u128::from(ticks) * u128::from(SECOND) / u128::from(nanos);
+        let rate = u64::try_from(rate).unwrap_or(0);
+        // Where it differs a lot, the block is damaged.
+        if rate.abs_diff(self.ticks_per_second) <= self.ticks_per_second / 100 {
+            self.ticks_per_second = rate;
+        }
     }
 }
 
