@@ -249,35 +249,97 @@ fn a_signal_switches_it() {
     });
 }
 
+/// Forks; what the child does is told by its status, and is over soon.
+fn in_child(body: impl FnOnce() -> i32) {
+    // SAFETY: the child goes on with what works in a child, and ends.
+    match unsafe { libc::fork() } {
+        0 => {
+            let status = body();
+            // Not `_exit`: what is done at the end of a process must not hurt a child, nor its parent.
+            // SAFETY: ends the child.
+            unsafe { libc::exit(status) }
+        }
+        child => {
+            let mut status = 0;
+            // SAFETY: our own child.
+            let ended = || unsafe { libc::waitpid(child, &mut status, libc::WNOHANG) } == child;
+            let in_time = ends_in_time(ended);
+            if !in_time {
+                // SAFETY: our own child, which has not been waited for.
+                unsafe { libc::kill(child, libc::SIGKILL) };
+            }
+            assert!(in_time, "the child hangs");
+            assert_eq!(status, 0);
+        }
+    }
+}
+
+fn ends_in_time(mut ended: impl FnMut() -> bool) -> bool {
+    (0..2000).any(|_| {
+        thread::sleep(Duration::from_millis(5));
+        ended()
+    })
+}
+
 #[test]
 fn a_forked_child_does_not_write_into_its_parents_rings() {
     let test = "a_forked_child_does_not_write_into_its_parents_rings";
     child::alone(test, || {
         let _watchdog = watched();
         let dir = TempDir::new();
+        // Before there is any runtime.
+        let mark = || {
+            trace::mark("in the child");
+            i32::from(trace::is_on())
+        };
         trace::start(Options::flight_in(dir.join("t"))).unwrap();
+        in_child(mark);
         let runtime = runtime(1);
-        let fork = || {
-            // SAFETY: the child asks one thing and ends.
-            match unsafe { libc::fork() } {
-                0 => {
-                    trace::mark("in the child");
-                    let status = i32::from(trace::is_on());
-                    // SAFETY: ends the child.
-                    unsafe { libc::_exit(status) }
-                }
-                child => {
-                    let mut status = 0;
-                    // SAFETY: our own child.
-                    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-                    assert_eq!(status, 0);
+        in_child(mark);
+        runtime.run(|| in_child(mark));
+        assert!(trace::is_on());
+        let text = b"in the child";
+        let bytes = fs::read(dir.join("t")).unwrap();
+        assert!(!bytes.windows(text.len()).any(|window| window == text));
+        trace::stop().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_forked_child_ends_and_does_without_recording() {
+    let test = "a_forked_child_ends_and_does_without_recording";
+    child::alone(test, || {
+        let _watchdog = watched();
+        let dir = TempDir::new();
+        let triggers = [Trigger::SlowSpan];
+        let options = Options::stream(dir.join("t")).snapshot_on(&triggers, dir.join("s"));
+        trace::start(options).unwrap();
+        let over = Arc::new(AtomicBool::new(false));
+        let runtime = runtime(2);
+        let working = runtime.spawn({
+            let over = over.clone();
+            move || {
+                while !over.load(Relaxed) {
+                    recorded::work(3);
                 }
             }
-        };
-        fork();
-        runtime.run(fork);
-        assert!(trace::is_on());
-        trace::stop().unwrap().unwrap();
+        });
+        for _ in 0..20 {
+            in_child(|| {
+                drop(trace::span("slow").slower_than(Duration::ZERO));
+                let is_none = trace::stop().is_ok_and(|summary| summary.is_none());
+                let start = trace::start(Options::stream(dir.join("child")));
+                let is_refused = start.is_err_and(|e| e.kind() == ErrorKind::Unsupported);
+                let snapshot = trace::snapshot(dir.join("snapshot"));
+                let is_missing = snapshot.is_err_and(|e| e.kind() == ErrorKind::NotFound);
+                i32::from(!(is_none && is_refused && is_missing))
+            });
+        }
+        over.store(true, Relaxed);
+        working.join().unwrap();
+        let summary = trace::stop().unwrap().unwrap();
+        assert_eq!(fs::metadata(dir.join("t")).unwrap().len(), summary.bytes);
+        assert_eq!(written(&dir), ["t"]);
     });
 }
 

@@ -36,7 +36,7 @@ pub use trigger::Trigger;
 pub(crate) use block::Owner;
 pub(crate) use drain::Drain;
 pub(crate) use recorder::{
-    Recorder, forget, is_on, record_outside, session, start, stop, this_thread,
+    Recorder, claim, is_a_parents, is_on, record_outside, session, start, stop, this_thread,
 };
 pub(crate) use session::Session;
 pub(crate) use threads::{OwnThread, own_threads};

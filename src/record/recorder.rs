@@ -1,7 +1,9 @@
 //! Who records: a hub, or any other thread.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::panic::Location;
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -11,14 +13,19 @@ use super::block::Owner;
 use super::event::{Actor, Event, Greenlet, Source, Text};
 use super::ring::Writer;
 use super::session::Session;
+use super::trigger;
 use crate::lock::StaticMutex;
 use crate::sys::task::TaskId;
+use crate::sys::thread;
 
 /// The epoch of the session that goes on; 0 if there is none. All that a hook looks at while recording is
 /// off.
 static EPOCH: AtomicU32 = AtomicU32::new(0);
 
 static SESSION: StaticMutex<Option<Current>> = StaticMutex::new(None);
+
+/// The process that records, or did; 0 before there is any.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
 
 #[derive(Debug)]
 struct Current {
@@ -31,6 +38,35 @@ struct Current {
 #[inline]
 pub(crate) fn is_on() -> bool {
     EPOCH.load(Relaxed) != 0
+}
+
+/// Whether recording is that of the process that this one was forked from: the rings are its, and locks may be
+/// held by threads that are not here. A child does without recording.
+pub(crate) fn is_a_parents() -> bool {
+    let process = PROCESS.load(Relaxed);
+    process != 0 && process != process::id()
+}
+
+/// Comes before [`start`], and before any lock is taken for that: recording is this process's from now on.
+pub(crate) fn claim() -> io::Result<()> {
+    extern "C" fn child() {
+        EPOCH.store(0, Relaxed);
+        trigger::set(&[]);
+    }
+    static CLAIMED: StaticMutex<bool> = StaticMutex::new(false);
+    if is_a_parents() {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "a child that was forked by a process that has recorded cannot record",
+        ));
+    }
+    let mut claimed = CLAIMED.lock();
+    if !*claimed {
+        PROCESS.store(process::id(), Relaxed);
+        thread::at_fork(None, None, Some(child))?;
+        *claimed = true;
+    }
+    Ok(())
 }
 
 /// Switches recording on, by a session that `make` makes of its epoch. `None` if it is on already.
@@ -61,19 +97,17 @@ pub(crate) fn stop() -> Option<Arc<Session>> {
 
 /// The session that goes on.
 pub(crate) fn session() -> Option<Arc<Session>> {
+    if is_a_parents() {
+        return None;
+    }
     let current = SESSION.lock();
     current.as_ref().map(|current| current.session.clone())
-}
-
-/// In a forked child: the session is its parent's.
-pub(crate) fn forget() {
-    EPOCH.store(0, Relaxed);
 }
 
 /// Records an event of a thread that is no hub, while recording is on. Answers when that was, in ticks.
 #[cold]
 pub(crate) fn record_outside(event: impl FnOnce(&Recorder) -> Event) -> Option<u64> {
-    // A forked child does not get here: its lock may be held by nobody.
+    // A forked child goes no further: its lock may be held by nobody.
     if !is_on() {
         return None;
     }

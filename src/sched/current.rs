@@ -19,7 +19,6 @@ use super::shared::Shared;
 use super::thread_cell;
 use crate::atomic::thread_local;
 use crate::lock::StaticMutex;
-use crate::record;
 use crate::sys::thread;
 
 thread_local! {
@@ -137,7 +136,6 @@ pub(super) fn worker_thread_pointer() -> usize {
 /// `tls` calls [`become_plain_thread`] on the greenlet.
 pub(super) fn watch_forks() -> io::Result<()> {
     extern "C" fn child() {
-        record::forget();
         if get().greenlet().is_some() {
             become_plain_thread();
         }

@@ -60,6 +60,8 @@ static FLUSHED: AtomicU64 = AtomicU64::new(0);
 /// - [`AlreadyExists`](io::ErrorKind::AlreadyExists): it is on already.
 /// - Those of creating the file, and of threads and memory that cannot be had;
 ///   [`StorageFull`](io::ErrorKind::StorageFull) where the file of [`Options::flight_in`] has no room.
+/// - [`Unsupported`](io::ErrorKind::Unsupported): this process was forked by one that has recorded, and has
+///   not called `exec`.
 ///
 /// ```
 /// use greenlet::trace::{self, Options};
@@ -79,6 +81,7 @@ pub fn start(options: Options) -> io::Result<()> {
 }
 
 fn start_here(options: Options) -> io::Result<()> {
+    record::claim()?;
     let mut running = RUNNING.lock();
     serve::give_way();
     let (mapped, streamed) = match &options.mode {
@@ -133,6 +136,10 @@ pub fn stop() -> io::Result<Option<Summary>> {
 }
 
 fn stop_here() -> io::Result<Option<Summary>> {
+    // The thread is not here, and the file is another one's.
+    if record::is_a_parents() {
+        return Ok(None);
+    }
     let mut running = RUNNING.lock();
     let Some(Running { thread, .. }) = running.take() else {
         return Ok(None);
@@ -172,14 +179,14 @@ pub fn is_on() -> bool {
 pub fn snapshot(path: impl AsRef<Path>) -> io::Result<()> {
     let path = path.as_ref();
     blocking::offload(|| {
-        let last = RUNNING
-            .lock()
-            .as_ref()
-            .and_then(|running| running.options.last);
         let Some(session) = record::session() else {
             let message = "recording is not on";
             return Err(io::Error::new(io::ErrorKind::NotFound, message));
         };
+        let last = RUNNING
+            .lock()
+            .as_ref()
+            .and_then(|running| running.options.last);
         write_snapshot(session, path, last)
     })
 }

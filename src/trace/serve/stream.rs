@@ -42,6 +42,7 @@ pub(super) struct Subscription {
 
 impl Subscription {
     pub(super) fn begin() -> io::Result<Self> {
+        record::claim()?;
         let mut ours = OURS.lock();
         let started = record::start(|epoch| Session::new(epoch, RING_BYTES, None, false))?;
         if let Some(session) = started {
@@ -107,6 +108,9 @@ impl Drop for Subscription {
 
 /// Whether recording is on for clients only, so that the program may switch it on.
 pub(in super::super) fn is_for_clients() -> bool {
+    if record::is_a_parents() {
+        return false;
+    }
     let ours = OURS.lock();
     let session = record::session();
     let is_on = |ours: &Ours| session.is_some_and(|session| Arc::ptr_eq(&session, &ours.session));
