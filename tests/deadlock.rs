@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         a_deadlock_is_found_while_it_is_recorded_and_written: passes,
         a_deadlock_within_a_scope_ends_the_scope: passes,
         an_open_live_view_hides_no_deadlock_and_makes_none: passes,
+        a_deadlock_is_told_once_though_somebody_looks_on: is_told_once,
     ];
     if let Ok(name) = env::var(CHILD) {
         let test = tests.iter().find(|test| test.name == name);
@@ -331,6 +332,30 @@ fn an_open_live_view_hides_no_deadlock_and_makes_none() {
     parked.join().unwrap();
     drop((clients, server));
     assert!(!path.exists());
+}
+
+fn a_deadlock_is_told_once_though_somebody_looks_on() {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    let path = env::temp_dir().join(format!("greenlet-deadlock-{}", std::process::id()));
+    // Another process, as a thread of this one's might wake somebody.
+    // SAFETY: there is one thread, so all goes on in the child.
+    if unsafe { libc::fork() } == 0 {
+        for _ in 0..5 {
+            thread::sleep(Duration::from_millis(500));
+            if let Ok(mut client) = UnixStream::connect(&path) {
+                let _ = writeln!(client, "info");
+                let _ = client.read(&mut [0; 3]);
+            }
+        }
+        // SAFETY: ends the child.
+        unsafe { libc::_exit(0) };
+    }
+    let _server = greenlet::trace::serve(&path).unwrap();
+    // It would not end otherwise.
+    // SAFETY: takes a number; the signal ends the process.
+    unsafe { libc::alarm(4) };
+    let _ = greenlet::spawn(greenlet::park).join();
 }
 
 fn two_mutexes_that_are_locked_crosswise_are_a_deadlock() {
