@@ -18,8 +18,15 @@ use crate::sys::mapping::Mapping;
 /// Room for texts.
 const TEXTS_BYTES: usize = 4 << 20;
 
-/// In a mapped file: where the texts begin.
-const TEXTS_AT: u64 = 4096;
+/// In a mapped file: where the texts begin, which is a multiple of every size that pages have. The facts before
+/// them have the program's path, of up to 4096 bytes that may each be written as several.
+const TEXTS_AT: u64 = 64 << 10;
+
+/// Rings have a multiple of this, for the same reason.
+const RING_UNIT: usize = FEWEST_BLOCKS * BLOCK_BYTES;
+
+/// More than there is memory or disk, and so little that all of them together can be counted.
+const LARGEST_RING: usize = 1 << 50;
 
 /// A million rings of the default size would not fit into memory, nor their numbers into 16 bits.
 const MOST_RINGS: usize = 4096;
@@ -57,8 +64,8 @@ impl Session {
         path: Option<&Path>,
         accounts: bool,
     ) -> io::Result<Self> {
-        let ring_bytes = ring_bytes.next_multiple_of(BLOCK_BYTES);
-        let ring_bytes = ring_bytes.max(FEWEST_BLOCKS * BLOCK_BYTES);
+        let ring_bytes = ring_bytes.clamp(1, LARGEST_RING);
+        let ring_bytes = ring_bytes.next_multiple_of(RING_UNIT);
         let start = Start::now();
         // Before anybody records, because it may take a millisecond.
         let nanos_per_tick = (1_000_000_000 << 32) / start.clock.ticks_per_second().max(1);
