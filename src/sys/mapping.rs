@@ -33,10 +33,14 @@ impl Mapping {
     /// Nobody may truncate the file.
     pub(crate) fn of_file(file: &File, offset: u64, bytes: usize) -> io::Result<Self> {
         let (fd, at) = (file.as_raw_fd(), offset as libc::off_t);
-        // SAFETY: allocates blocks of a file that is open.
-        let error = unsafe { libc::posix_fallocate(fd, at, bytes as libc::off_t) };
-        if error != 0 {
-            return Err(io::Error::from_raw_os_error(error));
+        loop {
+            // SAFETY: allocates blocks of a file that is open.
+            match unsafe { libc::posix_fallocate(fd, at, bytes as libc::off_t) } {
+                0 => break,
+                // Signals come often, as those of a profiler.
+                libc::EINTR => {}
+                error => return Err(io::Error::from_raw_os_error(error)),
+            }
         }
         Self::new(bytes, libc::MAP_SHARED, fd, at)
     }
