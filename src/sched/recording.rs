@@ -35,6 +35,10 @@ impl Hub {
 
     #[cold]
     fn catch_up(&self) {
+        // What was noted of an earlier recording: a moment before this one began would take up a block.
+        self.moment.set(0);
+        self.run_began.set(0);
+        self.stopped.set(0);
         let Some(ring_bytes) = self.recorder.catch_up() else {
             return;
         };
