@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use greenlet::signal::Signal;
 use greenlet::trace::{self, Options, Trigger};
@@ -118,7 +118,15 @@ fn what_cannot_be_written_is_an_error() {
             assert!(!trace::is_on());
         }
         trace::start(Options::stream("/dev/full")).unwrap();
-        runtime(1).run(|| recorded::work(10));
+        let runtime = runtime(1);
+        runtime.run(|| {
+            recorded::work(10);
+            greenlet::sleep(Duration::from_millis(500));
+        });
+        let start = Instant::now();
+        // It does not wait for what cannot be written.
+        drop(runtime);
+        assert!(start.elapsed() < Duration::from_secs(3));
         assert_eq!(trace::stop().unwrap_err().kind(), ErrorKind::StorageFull);
         assert!(!trace::is_on());
         trace::start(Options::flight()).unwrap();
@@ -127,9 +135,9 @@ fn what_cannot_be_written_is_an_error() {
         trace::stop().unwrap();
         // More than there is room for.
         let dir = TempDir::new();
-        let large = Options::flight_in(dir.join("large")).ring_size(1 << 50);
+        let large = Options::flight_in(dir.join("large")).ring_size(usize::MAX);
         trace::start(large).unwrap();
-        runtime(1).run(greenlet::yield_now);
+        support::runtime(1).run(greenlet::yield_now);
         assert!(trace::stop().is_err());
     });
 }

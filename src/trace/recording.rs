@@ -213,15 +213,19 @@ pub(crate) fn flush() {
         return;
     }
     let number = ORDERS.fetch_add(1, Relaxed);
-    let is_streamed = |running: &Running| {
-        matches!(running.options.mode, Mode::Stream(_)) && running.thread.is_some()
+    // The thread ends when it cannot write.
+    let is_written = |running: &Running| {
+        let mut thread = running.thread.iter();
+        matches!(running.options.mode, Mode::Stream(_))
+            && thread.any(|thread| !thread.is_finished())
     };
-    if !RUNNING.lock().as_ref().is_some_and(is_streamed) {
+    let is_written = || RUNNING.lock().as_ref().is_some_and(is_written);
+    if !is_written() {
         return;
     }
     record::order(Order::Flush(number));
     let start = Instant::now();
-    while FLUSHED.load(Relaxed) < number && record::is_on() && start.elapsed() < PATIENCE {
+    while FLUSHED.load(Relaxed) < number && is_written() && start.elapsed() < PATIENCE {
         thread::sleep(Duration::from_millis(1));
     }
 }
