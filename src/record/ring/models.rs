@@ -1,5 +1,7 @@
 //! A model of reading a ring beside its writer: what is read is one block's, or it is refused.
 
+use std::sync::atomic::AtomicUsize as Count;
+
 use loom::model::Builder;
 use loom::thread;
 
@@ -22,23 +24,33 @@ fn a_block_that_is_read_is_one_blocks() {
     // Each of the words that are copied may be an older or a newer one, in every order: that is what this
     // is about, and many orders already.
     builder.preemption_bound = Some(1);
-    builder.check(|| {
+    let (read, refused) = (Arc::new(Count::new(0)), Arc::new(Count::new(0)));
+    let counts = (read.clone(), refused.clone());
+    builder.check(move || {
         let memory = Mapping::private(FEWEST_BLOCKS * BLOCK_BYTES).unwrap();
         let ring = Arc::new(Ring::new(memory, 3, OWNER));
         let reader = ring.clone();
         let writer = Writer::new(ring, Clock::Kernel);
-        writer.record(event(1), Some(0));
-        writer.record(event(2), Some(0));
+        // All at one moment: one of long ago would begin a block.
+        let now = writer.record(event(1), None);
+        writer.record(event(2), Some(now));
+        assert_eq!(reader.sequences(), 0..1);
         let writing = thread::spawn(move || {
             // The second block takes the place of the first.
-            writer.record(event(3), Some(0));
+            writer.record(event(3), Some(now));
         });
         let mut words = Vec::new();
         if let Some(header) = reader.read(0, &mut words) {
             assert_eq!((header.sequence, header.first_event), (0, 0));
             let numbers: Vec<u64> = words.chunks(2).map(|event| event[1] >> 16).collect();
             assert_eq!(numbers, [1, 2]);
+            counts.0.fetch_add(1, Relaxed);
+        } else {
+            counts.1.fetch_add(1, Relaxed);
         }
         writing.join().unwrap();
+        assert_eq!(reader.sequences(), 1..2);
     });
+    // Otherwise the model shows nothing.
+    assert!(read.load(Relaxed) > 0 && refused.load(Relaxed) > 0);
 }
