@@ -222,6 +222,39 @@ fn the_environment_switches_it() {
 }
 
 #[test]
+fn a_greenlet_that_ends_the_process_leaves_a_whole_stream() {
+    let test = "a_greenlet_that_ends_the_process_leaves_a_whole_stream";
+    for shared in [false, true] {
+        let dir = TempDir::new();
+        let path = dir.join("t");
+        let variable = format!("stream:{}", path.display());
+        let variables = [
+            ("GREENLET_TRACE", &*variable),
+            ("SHARED", if shared { "1" } else { "" }),
+        ];
+        let ran = child::passes(test, &variables, || {
+            let _watchdog = watched();
+            let shared = std::env::var("SHARED").is_ok_and(|shared| !shared.is_empty());
+            let mut runtime = Runtime::builder().hubs(2);
+            if shared {
+                // SAFETY: nothing here keeps a thread-local over a wait.
+                runtime = unsafe { runtime.share_thread_locals() };
+            }
+            runtime.build().unwrap().run(|| {
+                greenlet::spawn(|| recorded::work(100));
+                recorded::work(5);
+                trace::mark("the last thing that it did");
+                std::process::exit(0);
+            });
+        });
+        assert!(ran.is_some());
+        let bytes = fs::read(&path).unwrap();
+        let text = b"the last thing that it did";
+        assert!(bytes.windows(text.len()).any(|window| window == text));
+    }
+}
+
+#[test]
 fn an_environment_that_makes_no_sense_is_refused() {
     let test = "an_environment_that_makes_no_sense_is_refused";
     child::passes(test, &[("GREENLET_TRACE", "flight,colour=red")], || {
