@@ -135,7 +135,7 @@ impl Scheduler {
                 site,
             },
         );
-        if greenlet % 3 == 0 {
+        if greenlet.is_multiple_of(3) {
             let name = match greenlet % 2 {
                 0 => self.builder.text(HOSTILE),
                 _ => self.builder.text("fetcher"),
@@ -193,7 +193,11 @@ impl Scheduler {
                 let outside = self.hubs.len() as u16;
                 if !self.waiting.is_empty() {
                     let idle = self.waiting.remove(0);
-                    let by = Source::Actor(Actor::Thread(77));
+                    // Or a timer of nobody knows which thread.
+                    let by = match self.random(2) {
+                        0 => Source::Actor(Actor::Thread(77)),
+                        _ => Source::Timer,
+                    };
                     let (greenlet, run) = (idle.greenlet, self.runs[&idle.greenlet]);
                     let outcome = Ended::Cancelled;
                     let wake = Event::Wake {
