@@ -69,6 +69,7 @@ fn watched(time: Duration) -> io::Result<()> {
     Ok(())
 }
 
+#[track_caller]
 fn named(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     Builder::new().name(name.into()).spawn(body).map(drop)
 }

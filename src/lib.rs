@@ -125,6 +125,9 @@ pub mod _documentation {
     #[doc = include_str!("docs/environment.md")]
     pub mod environment {}
 
+    #[doc = include_str!("docs/dumps.md")]
+    pub mod dumps {}
+
     #[doc = include_str!("docs/scale.md")]
     pub mod scale {}
 

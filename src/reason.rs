@@ -1,6 +1,7 @@
 //! What a greenlet is parked for.
 
 use std::fmt;
+use std::mem;
 use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -262,6 +263,11 @@ pub(crate) struct WaitCell {
 const UNIT: u32 = 20;
 
 impl WaitCell {
+    /// Where debuggers find what, and in which unit.
+    pub(crate) const WAIT: usize = mem::offset_of!(Self, wait);
+    pub(crate) const SINCE: usize = mem::offset_of!(Self, since);
+    pub(crate) const UNIT_SHIFT: u32 = UNIT;
+
     const REASON_SHIFT: u32 = 56;
     const OBJECT: u64 = (1 << Self::REASON_SHIFT) - 1;
     /// No reason has all bits.
@@ -331,6 +337,24 @@ mod tests {
         }
         cell.end();
         assert_eq!(cell.get(), None);
+    }
+
+    #[test]
+    fn the_script_for_gdb_knows_the_reasons() {
+        let script = include_str!("../tools/gdb/greenlet.py");
+        let list = |name: &str, end: &str| -> Vec<&str> {
+            let (_, after) = script.split_once(name).expect(name);
+            let (list, _) = after.split_once(end).expect("an end");
+            let words = list.split_whitespace();
+            words.map(|word| word.trim_matches(['"', ','])).collect()
+        };
+        let all: Vec<_> = WaitReason::ALL.iter().map(|reason| reason.name()).collect();
+        assert_eq!(list("REASONS = [", "]"), all);
+        let on_address = WaitReason::ALL
+            .iter()
+            .filter(|reason| reason.is_on_address());
+        let on_address: Vec<_> = on_address.map(|reason| reason.name()).collect();
+        assert_eq!(list("ON_ADDRESS = {", "}"), on_address);
     }
 
     #[test]

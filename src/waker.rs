@@ -150,6 +150,10 @@ pub(crate) struct Header {
 }
 
 impl Header {
+    /// Where debuggers find the state in it, and the bit of that which says that the owner is parked.
+    pub(crate) const STATE: usize = mem::offset_of!(Self, state);
+    pub(crate) const PARKED_BIT: u64 = State::PARKED;
+
     pub(crate) fn new(table: &'static WakeTable, references: u64) -> Self {
         Self {
             state: AtomicU64::new(State::new(references).0),

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::thread;
 use std::time::Duration;
 
-use greenlet::{Cancelled, Deadlock, RunError, Runtime};
+use greenlet::{Cancelled, Deadlock, LockOwner, RunError, Runtime};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// Set in the child, to the name of its test.
@@ -323,6 +323,17 @@ fn two_mutexes_that_are_locked_crosswise_are_a_deadlock() {
             );
             assert_eq!(greenlet.waits_for, None);
         }
+        // Each has what the other one waits for.
+        let [first, second] = [&deadlock.greenlets[0], &deadlock.greenlets[1]];
+        assert_eq!(first.owner, Some(LockOwner::Greenlet(second.id)));
+        assert_eq!(second.owner, Some(LockOwner::Greenlet(first.id)));
+        assert_eq!(deadlock.cycles, [[first.id, second.id]]);
+        let text = deadlock.to_string();
+        let has = format!(", which greenlet {} has, for ", second.id);
+        assert!(text.contains(&has), "{text}");
+        let (one, other) = (first.id, second.id);
+        let circle = format!("in a circle: {one} waits for {other} waits for {one}");
+        assert!(text.ends_with(&circle), "{text}");
     }
 }
 

@@ -399,7 +399,9 @@ fn hubs_that_are_stuck_do_not_matter() {
         let blocks = Builder::new().name("blocks".into()).hub(2);
         [
             spins.spawn(move || spins_in_here(&over)).unwrap(),
-            blocks.spawn(move || drop(released.recv())).unwrap(),
+            blocks
+                .spawn(move || assert!(released.recv().is_err()))
+                .unwrap(),
         ]
     });
     let start = Instant::now();
@@ -716,7 +718,7 @@ fn dumps_and_greenlets_that_come_move_and_go_do_not_disturb_each_other() {
                             if number % 10 == 0 {
                                 greenlet::sleep(Duration::from_micros(50));
                             }
-                            let nested = greenlet::spawn(|| greenlet::yield_now());
+                            let nested = greenlet::spawn(greenlet::yield_now);
                             nested.join().unwrap();
                         })
                     })
@@ -782,5 +784,35 @@ fn a_dump_of_many_takes_a_bounded_time() {
         let text = dump.to_string();
         assert!(text.len() < 200_000, "{}", text.len());
         stop.raise();
+    });
+}
+
+#[test]
+fn greenlets_that_share_their_workers_thread_locals_are_seen_too() {
+    let _watchdog = watched();
+    let builder = Runtime::builder().hubs(2);
+    // SAFETY: no test here keeps a borrow into a thread-local over a wait, or waits in a destructor.
+    let runtime = unsafe { builder.share_thread_locals() }.build().unwrap();
+    runtime.run(|| {
+        let stop = Arc::new(Flag::default());
+        let end = stop.clone();
+        let deep = named("deep-and-shared", move || outer_function(2, &end));
+        let dump = dump_when("deep-and-shared", "park");
+        let greenlet = found(&dump, "deep-and-shared");
+        let used = greenlet.stack_used.unwrap();
+        assert!(used > 3000 && used < greenlet.stack_size, "{used}");
+        assert_eq!(own(&dump).state, GreenletState::Dumping);
+        // It stays where it has begun.
+        assert!(greenlet.pinned.is_some());
+        #[cfg(feature = "stacks")]
+        assert!(
+            greenlet
+                .stack
+                .iter()
+                .any(|frame| frame.contains("dump::inner_function")),
+            "{dump}"
+        );
+        stop.raise();
+        deep.join().unwrap();
     });
 }

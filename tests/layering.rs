@@ -267,7 +267,12 @@ impl Scan {
                 "corosensei" if !["sched", "stack"].contains(&top) => {
                     "corosensei is for sched/ and stack/"
                 }
-                "no_mangle" | "export_name" if top != "monkey" => "`no_mangle` is for monkey/",
+                // Debuggers look for one symbol.
+                "no_mangle" | "export_name"
+                    if top != "monkey" && self.file != "src/sched/debugger.rs" =>
+                {
+                    "`no_mangle` is for monkey/"
+                }
                 "thread_local"
                     if next == "!"
                         && self.file != "src/sched/current.rs"
@@ -860,6 +865,7 @@ mod checker {
             "src/monkey/net.rs",
             "#[unsafe(no_mangle)] extern \"C\" fn recv() {}",
         );
+        accepts("src/sched/debugger.rs", "#[unsafe(no_mangle)]");
         refuses(
             "src/net/tcp.rs",
             "#[unsafe(no_mangle)]",

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use greenlet::metrics::Metrics;
+use greenlet::metrics::{Histogram, HubDurations, Metrics};
+use greenlet::trace::{self, Options};
 use support::process::wait_until;
-use support::{Flag, on_hubs, runtime, watched, with_hubs};
+use support::{Flag, child, on_hubs, runtime, watched, with_hubs};
 
 #[test]
 fn the_hubs_together_are_the_stats() {
@@ -396,3 +397,60 @@ print("samples", samples)
 print("switches", switches)
 print("types", ",".join(sorted(types)))
 "#;
+
+#[test]
+fn hubs_measure_runs_and_latencies_while_recording_is_on() {
+    const NAME: &str = "hubs_measure_runs_and_latencies_while_recording_is_on";
+    // Recording is the process's.
+    child::alone(NAME, || {
+        with_hubs(|runtime| {
+            let work = || {
+                let spawned: Vec<_> = (0..30)
+                    .map(|_| {
+                        greenlet::spawn(|| {
+                            greenlet::yield_now();
+                            greenlet::sleep(Duration::from_micros(100));
+                        })
+                    })
+                    .collect();
+                // The others wait for their turn meanwhile, where there is but this hub.
+                thread::sleep(Duration::from_millis(5));
+                spawned
+                    .into_iter()
+                    .for_each(|greenlet| greenlet.join().unwrap());
+            };
+            let sums = || {
+                let durations = &runtime.metrics().runtimes[0].durations;
+                let sum = |of: fn(&HubDurations) -> &Histogram| -> (u64, Duration) {
+                    let all = durations.iter().map(of);
+                    all.fold((0, Duration::ZERO), |sum, one| {
+                        (sum.0 + one.count(), sum.1 + one.sum())
+                    })
+                };
+                (sum(|it| &it.runs), sum(|it| &it.latencies))
+            };
+            runtime.run(work);
+            assert_eq!(sums(), ((0, Duration::ZERO), (0, Duration::ZERO)));
+            trace::start(Options::flight()).unwrap();
+            let before = runtime.stats().switches;
+            runtime.run(work);
+            wait_until("all have ended", || runtime.stats().greenlets == 0);
+            let switches = runtime.stats().switches - before;
+            trace::stop().unwrap();
+            let ((runs, time), (latencies, waited)) = sums();
+            assert_eq!(runs, switches);
+            assert!(latencies > 0 && latencies <= runs);
+            // Nothing but a hub that had slept since before could have missed one.
+            assert!(latencies >= runs - runs / 10, "{latencies} of {runs}");
+            assert!(time >= Duration::from_millis(5), "{time:?}");
+            assert!(time < Duration::from_secs(5), "{time:?}");
+            if runtime.hubs() == 1 {
+                // Thirty of them, for about 5 ms each.
+                assert!(waited >= Duration::from_millis(100), "{waited:?}");
+            }
+            // And off again.
+            runtime.run(work);
+            assert_eq!(sums().0.0, runs);
+        });
+    });
+}

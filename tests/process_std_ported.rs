@@ -158,7 +158,7 @@ fn test_process_output_output() {
         } = shell_cmd().arg("-c").arg("echo hello").output().unwrap();
         assert!(status.success());
         assert_eq!(std::str::from_utf8(&stdout).unwrap(), "hello\n");
-        assert_eq!(stderr, Vec::new());
+        assert_eq!(stderr, Vec::<u8>::new());
     });
 }
 
@@ -171,7 +171,7 @@ fn test_process_output_error() {
             stderr,
         } = Command::new("mkdir").arg(".").output().unwrap();
         assert_eq!(status.code(), Some(1));
-        assert_eq!(stdout, Vec::new());
+        assert_eq!(stdout, Vec::<u8>::new());
         assert!(!stderr.is_empty());
     });
 }
@@ -205,7 +205,7 @@ fn test_wait_with_output_once() {
         } = command.spawn().unwrap().wait_with_output().unwrap();
         assert!(status.success());
         assert_eq!(std::str::from_utf8(&stdout).unwrap(), "hello\n");
-        assert_eq!(stderr, Vec::new());
+        assert_eq!(stderr, Vec::<u8>::new());
     });
 }
 

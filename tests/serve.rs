@@ -193,7 +193,7 @@ fn eight_may_be_connected() {
 
 #[test]
 fn greenlets_may_serve_and_be_clients() {
-    on_hubs(|hubs| {
+    on_hubs(|_| {
         let folder = TempDir::new();
         let path = folder.join("top");
         let server = serve(&path).unwrap();

@@ -10,7 +10,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
-use greenlet::trace::{self, Options, Trace, check, check_whole};
+use greenlet::trace::{
+    self, Actor, Options, Source, Timeline, Trace, check, check_whole, wait_reason,
+};
 use support::temp::TempDir;
 use support::{child, recorded, runtime, watched};
 
@@ -80,6 +82,41 @@ fn recording_may_begin_and_end_in_the_middle() {
             }
             over.store(true, Relaxed);
             working.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn who_joins_is_woken_by_whom_it_joins() {
+    child::alone("who_joins_is_woken_by_whom_it_joins", || {
+        let dir = TempDir::new();
+        for hubs in [1, 2, 8] {
+            let _watchdog = watched();
+            let path = dir.join("joins.trace");
+            trace::start(Options::stream(&path)).unwrap();
+            runtime(hubs).run(|| recorded::work(200));
+            trace::stop().unwrap().unwrap();
+            let trace = Trace::open(&path).unwrap();
+            let timeline = Timeline::new(&trace);
+            let (mut joins, mut reads) = (0, 0);
+            for edge in timeline.wakes() {
+                let Some(wait) = edge.wait else { continue };
+                // What was waited for may have come in the moment of the park.
+                let itself = Source::Actor(Actor::Greenlet(edge.woken));
+                match wait_reason(wait.reason) {
+                    Some("join") => {
+                        let ended = Source::Actor(Actor::Greenlet(wait.object));
+                        assert!([ended, itself].contains(&edge.by), "{edge:?}");
+                        joins += 1;
+                    }
+                    Some("io-read") => {
+                        assert!([Source::Reactor, itself].contains(&edge.by), "{edge:?}");
+                        reads += 1;
+                    }
+                    _ => {}
+                }
+            }
+            assert!(joins > 0 && reads > 0, "{joins} {reads}");
         }
     });
 }

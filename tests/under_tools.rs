@@ -31,7 +31,7 @@ fn greenlets_are_spawned_joined_and_panic() {
             .map(|n| greenlet::spawn(move || vec![n; n as usize].iter().sum::<u64>()))
             .collect();
         let sum: u64 = greenlets.into_iter().map(|one| one.join().unwrap()).sum();
-        assert_eq!(sum, (0..300).map(|n| n * n).sum());
+        assert_eq!(sum, (0..300).map(|n| n * n).sum::<u64>());
         let panicked = greenlet::spawn(|| std::panic::resume_unwind(Box::new(7)));
         assert!(panicked.join().unwrap_err().is::<i32>());
     });

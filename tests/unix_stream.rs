@@ -142,7 +142,7 @@ fn a_short_read_does_not_hide_what_comes_behind_it() {
             near.write_all(&vec![1; length]).unwrap();
         }
         drop(near);
-        assert_eq!(reading.join().unwrap(), (0..500).sum());
+        assert_eq!(reading.join().unwrap(), (0..500).sum::<usize>());
     });
 }
 

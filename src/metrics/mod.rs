@@ -52,10 +52,23 @@ pub struct RuntimeMetrics {
     pub stats: Stats,
     /// One for each hub, in the order of their numbers.
     pub hubs: Vec<HubMetrics>,
+    /// What hubs measure while recording is on, one for each hub.
+    pub durations: Vec<HubDurations>,
     /// Greenlets that are ready to run and not queued at a hub yet.
     pub injector: u64,
     /// Warm stacks that no hub holds; each hub keeps some of its own.
     pub warm_stacks: u64,
+}
+
+/// What a hub measures while recording is on: see [`trace`](crate::trace). Otherwise nobody looks at the clock.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HubDurations {
+    /// How long greenlets ran at a stretch: from a switch to where they left the CPU.
+    pub runs: Histogram,
+    /// How long greenlets had been ready to run when they were switched in: since they were spawned, woken, or
+    /// had yielded.
+    pub latencies: Histogram,
 }
 
 /// The numbers of the blocking pool; see [`blocking`](crate::blocking).
@@ -122,10 +135,18 @@ pub(crate) fn of(runtimes: &[Arc<Shared>]) -> Metrics {
 
 fn of_one(shared: &Shared) -> RuntimeMetrics {
     let numbers = shared.numbers();
+    let durations = (0..shared.hub_count()).map(|hub| {
+        let (runs, latencies) = shared.durations(hub);
+        HubDurations {
+            runs: Histogram::of(runs),
+            latencies: Histogram::of(latencies),
+        }
+    });
     RuntimeMetrics {
         runtime: shared.number(),
         stats: stats_of(shared),
         hubs: shared.hub_metrics(),
+        durations: durations.collect(),
         injector: numbers.injector,
         warm_stacks: numbers.depot,
     }

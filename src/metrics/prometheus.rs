@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::{Histogram, HubMetrics, Metrics, RuntimeMetrics};
+use super::{Histogram, HubDurations, HubMetrics, Metrics, RuntimeMetrics};
 
 /// The classes of a histogram that are written: of 256 ns and of 69 s, and between them. What is shorter is
 /// in the first one; what is longer is in `+Inf` only.
@@ -140,6 +140,22 @@ const OF_RUNTIMES: [OfRuntime; 8] = [
     ),
 ];
 
+/// A histogram of every hub, as above.
+type OfRecording = (&'static str, &'static str, fn(&HubDurations) -> &Histogram);
+
+const OF_RECORDINGS: [OfRecording; 2] = [
+    (
+        "greenlet_hub_run_duration_seconds",
+        "How long greenlets ran at a stretch, while recording was on.",
+        |durations| &durations.runs,
+    ),
+    (
+        "greenlet_hub_wake_latency_seconds",
+        "How long greenlets had been ready when they were switched in, while recording was on.",
+        |durations| &durations.latencies,
+    ),
+];
+
 impl Metrics {
     /// The metrics as a text in Prometheus' exposition format, version 0.0.4: what an HTTP server
     /// answers with the content type `text/plain; version=0.0.4; charset=utf-8`.
@@ -178,8 +194,22 @@ impl Metrics {
                 text.sample("", &labels, time.as_secs_f64());
             }
         }
+        self.write_durations(&mut text);
         self.write_process(&mut text);
         text.text
+    }
+
+    /// What hubs measure while recording is on.
+    fn write_durations(&self, text: &mut Exposition) {
+        for (name, help, histogram) in OF_RECORDINGS {
+            text.family(name, Kind::Histogram, help);
+            for runtime in &self.runtimes {
+                for (hub, durations) in runtime.durations.iter().enumerate() {
+                    let labels: [Label<'_>; 2] = [("runtime", &runtime.runtime), ("hub", &hub)];
+                    text.histogram(&labels, histogram(durations));
+                }
+            }
+        }
     }
 
     fn hubs(&self) -> impl Iterator<Item = (&RuntimeMetrics, &HubMetrics)> {

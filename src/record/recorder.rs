@@ -70,18 +70,17 @@ pub(crate) fn forget() {
     EPOCH.store(0, Relaxed);
 }
 
-/// Records an event of a thread that is no hub, while recording is on.
+/// Records an event of a thread that is no hub, while recording is on. Answers when that was, in ticks.
 #[cold]
-pub(crate) fn record_outside(event: impl FnOnce(&Recorder) -> Event) {
+pub(crate) fn record_outside(event: impl FnOnce(&Recorder) -> Event) -> Option<u64> {
     // A forked child does not get here: its lock may be held by nobody.
     if !is_on() {
-        return;
+        return None;
     }
     let mut current = SESSION.lock();
-    if let Some(Current { session, outside }) = &mut *current {
-        let recorder = outside.get_or_insert_with(|| Recorder::of_session(session, Owner::NOBODY));
-        recorder.record(event(recorder), None);
-    }
+    let Current { session, outside } = current.as_mut()?;
+    let recorder = outside.get_or_insert_with(|| Recorder::of_session(session, Owner::NOBODY));
+    recorder.record(event(recorder), None)
 }
 
 /// The calling thread, as no hub.
@@ -168,6 +167,13 @@ impl Recorder {
     pub(crate) fn record(&self, event: Event, at: Option<u64>) -> Option<u64> {
         let ring = self.ring.borrow();
         ring.as_ref().map(|ring| ring.writer.record(event, at))
+    }
+
+    /// When recording began, in ticks, and how many nanoseconds 2^32 ticks have. `None` if it is off.
+    pub(crate) fn clock(&self) -> Option<(u64, u64)> {
+        let ring = self.ring.borrow();
+        let session = &ring.as_ref()?.session;
+        Some((session.began(), session.nanos_per_tick()))
     }
 
     /// Counts a run that has ended, if that is wanted.

@@ -16,22 +16,26 @@
 //! If (c) has read a word of a later block, then by the fences (e) sees (1) of that block, or what came
 //! after. What (c) reads of its own block was written before the extent that (b) has read.
 
+#[cfg(all(test, loom))]
+mod models;
+
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU64, fence};
 
 use super::block::{BlockHeader, Content, Owner};
 use super::clock::{Clock, Pair};
 use super::event::{Event, Head};
+use crate::atomic::{AtomicU64, fence};
 use crate::sys::mapping::Mapping;
 
 /// The size of a block: so much of a ring is lost at a time.
-pub(crate) const BLOCK_BYTES: usize = 16 << 10;
+// A model's has room for two events of two words.
+pub(crate) const BLOCK_BYTES: usize = if cfg!(loom) { 96 } else { 16 << 10 };
 const BLOCK_WORDS: usize = BLOCK_BYTES / 8;
 
 /// A ring has at least so many blocks: one that is written, and one to be read.
-pub(crate) const FEWEST_BLOCKS: usize = 4;
+pub(crate) const FEWEST_BLOCKS: usize = if cfg!(loom) { 1 } else { 4 };
 
 /// The part of a ring that readers use.
 #[derive(Debug)]
@@ -240,7 +244,7 @@ impl Writer {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::thread;
 

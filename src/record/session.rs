@@ -29,6 +29,10 @@ pub(crate) struct Session {
     /// Tells it from others.
     epoch: u32,
     start: Start,
+    /// When it began, in ticks.
+    began: u64,
+    /// Nanoseconds in 2^32 ticks.
+    nanos_per_tick: u64,
     ring_bytes: usize,
     /// The file that rings are mapped from, if they are.
     file: Option<File>,
@@ -56,6 +60,8 @@ impl Session {
         let ring_bytes = ring_bytes.next_multiple_of(BLOCK_BYTES);
         let ring_bytes = ring_bytes.max(FEWEST_BLOCKS * BLOCK_BYTES);
         let start = Start::now();
+        // Before anybody records, because it may take a millisecond.
+        let nanos_per_tick = (1_000_000_000 << 32) / start.clock.ticks_per_second().max(1);
         let file = path.map(|path| create(path, &start)).transpose()?;
         let texts = match &file {
             Some(file) => Mapping::of_file(file, TEXTS_AT, TEXTS_BYTES)?,
@@ -64,6 +70,8 @@ impl Session {
         Ok(Self {
             epoch,
             start,
+            began: start.clock.now(),
+            nanos_per_tick,
             ring_bytes,
             file,
             texts: Texts::new(texts),
@@ -82,6 +90,16 @@ impl Session {
 
     pub(crate) fn clock(&self) -> Clock {
         self.start.clock
+    }
+
+    /// When it began, in ticks.
+    pub(crate) fn began(&self) -> u64 {
+        self.began
+    }
+
+    /// Nanoseconds in 2^32 ticks.
+    pub(crate) fn nanos_per_tick(&self) -> u64 {
+        self.nanos_per_tick
     }
 
     pub(crate) fn texts(&self) -> &Texts {

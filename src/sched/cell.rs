@@ -72,6 +72,12 @@ enum Token {
 }
 
 impl Cell {
+    /// Where debuggers find what.
+    pub(super) const ID: usize = mem::offset_of!(Self, id);
+    pub(super) const NAME: usize = mem::offset_of!(Self, name);
+    pub(super) const SPAWNED_AT: usize = mem::offset_of!(Self, spawned_at);
+    pub(super) const WAITS_FOR: usize = mem::offset_of!(Self, waits_for);
+
     pub(super) fn new(
         header: Header,
         id: Id,

@@ -278,7 +278,12 @@ fn call_roll(runtimes: &[Arc<Shared>]) -> Option<Vec<Option<WaitingGreenlet>>> {
     let now = clock::now();
     let mut greenlets = Vec::new();
     for remote in runtimes.iter().flat_map(|runtime| &runtime.hubs) {
-        let note = |greenlet: &GreenletCell| greenlets.push(WaitingGreenlet::new(greenlet, now));
+        let note = |greenlet: &GreenletCell| {
+            // One that has ended elsewhere is in the list until its hub wakes.
+            if !greenlet.join.has_ended() {
+                greenlets.push(WaitingGreenlet::new(greenlet, now));
+            }
+        };
         remote.registry.look(note).then_some(())?;
     }
     Some(greenlets)

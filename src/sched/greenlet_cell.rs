@@ -3,10 +3,11 @@
 use std::any::Any;
 use std::cell::UnsafeCell;
 use std::fmt;
+use std::mem;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::atomic::{AtomicPtr, AtomicU16};
+use std::sync::atomic::{AtomicPtr, AtomicU16, AtomicU32};
 
 use corosensei::{Coroutine, Yielder};
 
@@ -38,6 +39,9 @@ const NOWHERE: HubNumber = HubNumber::MAX;
 // Every byte counts a million times.
 // A model's is larger.
 const _: () = assert!(cfg!(loom) || size_of::<GreenletCell>() <= 248);
+
+/// When a greenlet became ready is kept in units of 64 ticks, some tens of nanoseconds: so there is room for a minute.
+const READY_UNIT: u32 = 6;
 
 /// What has to be known of a greenlet's closure and result, whose types only `body.rs` knows.
 #[derive(Debug)]
@@ -122,6 +126,9 @@ pub(super) struct Run {
     /// How often it was switched in while that was recorded. Written by who has the right to run it, read
     /// by anybody.
     runs: AtomicU16,
+    /// When it became ready to run, while that was recorded; otherwise 0. In units of [`READY_UNIT`] ticks,
+    /// wrapping. Written and read by who has the right to run it.
+    ready_at: AtomicU32,
     pub(super) coroutine: Option<GreenletCoroutine>,
     /// The timer of the present park.
     pub(super) timer: Option<crate::timer::Key>,
@@ -157,6 +164,12 @@ unsafe impl Send for GreenletCell {}
 unsafe impl Sync for GreenletCell {}
 
 impl GreenletCell {
+    /// Where debuggers find what.
+    pub(super) const PARENT: usize = mem::offset_of!(Self, parent);
+    pub(super) const JOIN_STATE: usize = mem::offset_of!(Self, join) + JoinSlot::STATE;
+    pub(super) const NEXT: usize = mem::offset_of!(Self, links) + Links::NEXT;
+    pub(super) const LEFT_AT: usize = mem::offset_of!(Self, run) + mem::offset_of!(Run, left_at);
+
     pub(super) fn new(
         header: Header,
         id: Id,
@@ -187,6 +200,7 @@ impl GreenletCell {
                 left_at: AtomicPtr::new(ptr::null_mut()),
                 timer: None,
                 runs: AtomicU16::new(0),
+                ready_at: AtomicU32::new(0),
                 off_stack: false,
                 closing: false,
             }),
@@ -241,6 +255,27 @@ impl GreenletCell {
     pub(super) fn runs(&self) -> u16 {
         // SAFETY: the field is atomic.
         unsafe { &(*self.run.get()).runs }.load(Relaxed)
+    }
+
+    /// It is ready to run, since this moment of the clock of events; 0 if that is not known. By who has the
+    /// right to run it.
+    #[inline]
+    pub(super) fn set_ready_at(&self, ticks: u64) {
+        // SAFETY: the field is atomic.
+        unsafe { &(*self.run.get()).ready_at }.store((ticks >> READY_UNIT) as u32, Relaxed);
+    }
+
+    /// For how many ticks it had been ready at this moment, about, if that was recorded. By who is about to run it.
+    #[inline]
+    pub(super) fn take_ready(&self, now: u64) -> Option<u64> {
+        // SAFETY: as above.
+        let ready_at = unsafe { &(*self.run.get()).ready_at };
+        let since = ready_at.load(Relaxed);
+        ready_at.store(0, Relaxed);
+        let units = ((now >> READY_UNIT) as u32).wrapping_sub(since);
+        // The clock of the hub that has woken it may be a little ahead.
+        let units = if units > u32::MAX / 2 { 0 } else { units };
+        (since != 0).then_some(u64::from(units) << READY_UNIT)
     }
 
     /// One run more. By who is about to run it.

@@ -83,10 +83,14 @@ pub(crate) struct Hub {
     pub(super) recorder: Recorder,
     /// When the present run began, in ticks, while that is recorded; otherwise 0.
     pub(super) run_began: Cell<u64>,
+    /// When recording began, in ticks.
+    pub(super) recording_since: Cell<u64>,
+    /// Nanoseconds in 2^32 ticks.
+    pub(super) nanos_per_tick: Cell<u64>,
     /// A moment, in ticks, that goes for what is recorded next: to tell the time takes longer than all
     /// else. 0 if there is none.
     pub(super) moment: Cell<u64>,
-    /// The number of the greenlet that was the last to leave the CPU while that was recorded.
+    /// The number of the greenlet that was the last to leave the CPU while that was recorded; 0 after a poll.
     pub(super) stopped: Cell<u64>,
 }
 
@@ -123,6 +127,8 @@ impl Hub {
             sampler: Sampler::new(),
             recorder: Recorder::new(owner),
             run_began: Cell::new(0),
+            recording_since: Cell::new(0),
+            nanos_per_tick: Cell::new(0),
             moment: Cell::new(0),
             stopped: Cell::new(0),
         }

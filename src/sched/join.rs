@@ -3,6 +3,7 @@
 #[cfg(all(test, loom))]
 mod models;
 
+use std::mem;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use super::cell::Id;
@@ -35,6 +36,10 @@ pub(crate) struct JoinSlot {
 unsafe impl Sync for JoinSlot {}
 
 impl JoinSlot {
+    /// Where debuggers find the state in it, and the bit of that which says that the greenlet has ended.
+    pub(super) const STATE: usize = mem::offset_of!(Self, state);
+    pub(super) const ENDED_BIT: u8 = ENDED;
+
     pub(super) fn new() -> Self {
         Self {
             state: AtomicU8::new(0),

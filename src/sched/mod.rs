@@ -22,6 +22,7 @@
 //! | `quit` | how SIGQUIT writes a dump |
 //! | `signals` | handlers of signals that users wait for |
 //! | `deadlock` | finding greenlets that nothing can wake |
+//! | `debugger` | where debuggers find greenlets |
 //! | `dump` | what every greenlet is doing |
 //! | `lock_owner`, `circles` | who keeps a greenlet waiting, and who each other |
 //! | `numbers`, `histogram` | what metrics are made of |
@@ -37,6 +38,7 @@ mod circles;
 mod coarse_clock;
 mod current;
 mod deadlock;
+mod debugger;
 mod dump;
 mod greenlet_cell;
 mod ground;
@@ -88,8 +90,7 @@ pub(crate) use greenlet_cell::SpawnOptions;
 pub(crate) use histogram::{CLASSES, Histogram};
 pub(crate) use interrupt::Interruptible;
 pub(crate) use mains::Main;
-pub(crate) use monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked, wake_hubs};
-pub(crate) use numbers::runtimes;
+pub(crate) use monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked, runtimes, wake_hubs};
 pub(crate) use park::{
     assert_can_park, can_park, on_thread_stack, park, park_shielded, unwind_cancelled,
     unwind_if_cancelled, yield_now,

@@ -156,7 +156,7 @@ pub(super) fn unwatch(shared: &Arc<Shared>) {
 }
 
 /// The runtimes of this process that have begun and not ended, the oldest first.
-pub(super) fn runtimes() -> Vec<Arc<Shared>> {
+pub(crate) fn runtimes() -> Vec<Arc<Shared>> {
     if is_a_parents() {
         return Vec::new();
     }

@@ -1,9 +1,8 @@
 //! What metrics are made of: the numbers of each hub, and of what hubs share.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::monitor;
+use super::histogram::Histogram;
 use super::shared::{Remote, Shared};
 use crate::sys::task;
 
@@ -59,6 +58,12 @@ impl Shared {
         self.number
     }
 
+    /// How long runs on a hub took, and how long greenlets were ready before, while that was recorded.
+    pub(crate) fn durations(&self, hub: usize) -> (&Histogram, &Histogram) {
+        let durations = &self.hubs[hub].durations;
+        (&durations.runs, &durations.latencies)
+    }
+
     /// The numbers of all hubs.
     pub(crate) fn hub_metrics(&self) -> Vec<HubMetrics> {
         let numbered = self.hubs.iter().enumerate();
@@ -94,11 +99,4 @@ impl Remote {
             cpu_time: self.task().and_then(|task| task::cpu_time(task).ok()),
         }
     }
-}
-
-/// The runtimes of this process that have not ended, in the order of their numbers.
-pub(crate) fn runtimes() -> Vec<Arc<Shared>> {
-    let mut runtimes = monitor::runtimes();
-    runtimes.sort_by_key(|runtime| runtime.number);
-    runtimes
 }

@@ -222,7 +222,7 @@ impl QueueStealer {
         self.ready.is_empty() && self.due.is_empty()
     }
 
-    /// How many there are that other hubs steal.
+    /// How many greenlets other hubs could steal.
     pub(super) fn len(&self) -> usize {
         self.ready.len() + self.due.len()
     }

@@ -38,6 +38,10 @@ impl Hub {
         let Some(ring_bytes) = self.recorder.catch_up() else {
             return;
         };
+        if let Some((since, nanos_per_tick)) = self.recorder.clock() {
+            self.recording_since.set(since);
+            self.nanos_per_tick.set(nanos_per_tick);
+        }
         let mut left = ring_bytes / STATUS_PART / STATUS_BYTES;
         let tell = |greenlet: &GreenletCell| {
             if left > 0 {
@@ -74,6 +78,7 @@ impl Hub {
     pub(super) fn record_poll(&self, woken: usize) {
         let woken = woken as u32;
         let now = self.record(|_| Event::Poll { woken });
+        self.stopped.set(0);
         self.moment.set(now.unwrap_or(0));
     }
 
@@ -82,6 +87,7 @@ impl Hub {
     pub(super) fn record_timers(&self, woken: usize) {
         let woken = woken as u32;
         let now = self.record(|_| Event::Timers { woken });
+        self.stopped.set(0);
         self.moment.set(now.unwrap_or(0));
     }
 
@@ -95,6 +101,14 @@ impl Hub {
             run,
         });
         self.run_began.set(began.unwrap_or(0));
+        if let Some(began) = began
+            && let Some(ready) = greenlet.take_ready(began)
+            // It may be of an earlier recording.
+            && ready <= began.saturating_sub(self.recording_since.get())
+        {
+            let latencies = &self.remote().durations.latencies;
+            latencies.count_alone(self.nanos(ready));
+        }
         self.moment.set(0);
     }
 
@@ -121,12 +135,23 @@ impl Hub {
         });
         let began = self.run_began.replace(0);
         if let Some(ended) = ended.filter(|_| began != 0) {
-            self.recorder
-                .account_run(number, ended.saturating_sub(began));
+            let ticks = ended.saturating_sub(began);
+            self.recorder.account_run(number, ticks);
+            let runs = &self.remote().durations.runs;
+            runs.count_alone(self.nanos(ticks));
+        }
+        if why == Stop::Yield {
+            greenlet.set_ready_at(ended.unwrap_or(0));
         }
         self.stopped.set(number);
         // What the hub does for its park, and the next run, if the hub need not look for it.
         self.moment.set(ended.unwrap_or(0));
+    }
+
+    /// So many ticks of the clock of events.
+    #[inline]
+    fn nanos(&self, ticks: u64) -> u64 {
+        ((u128::from(ticks) * u128::from(self.nanos_per_tick.get())) >> 32) as u64
     }
 
     /// Whoever ends a park at this moment, on this hub.
@@ -134,13 +159,14 @@ impl Hub {
         if let Some(greenlet) = current.greenlet() {
             return Source::Actor(Actor::Greenlet(greenlet.cell().id().number()));
         }
-        // What a greenlet does when it parks is done by the hub.
+        // What a greenlet does when it parks or ends is done by the hub.
+        let stopped = self.stopped.get();
         let commits = !self.remote().committing.load(Relaxed).is_null();
         match outcome {
             Outcome::Deadline => Source::Timer,
-            _ if commits => Source::Actor(Actor::Greenlet(self.stopped.get())),
-            Outcome::Woken => Source::Reactor,
-            Outcome::Cancelled => Source::Unknown,
+            Outcome::Woken if stopped == 0 => Source::Reactor,
+            Outcome::Cancelled if !commits => Source::Unknown,
+            Outcome::Woken | Outcome::Cancelled => Source::Actor(Actor::Greenlet(stopped)),
         }
     }
 }
@@ -160,11 +186,12 @@ pub(super) fn record_wake(greenlet: &GreenletCell, current: Current) {
             Outcome::Cancelled => Ended::Cancelled,
         },
     };
-    match current.hub() {
+    let woken = match current.hub() {
         Some(hub) => {
             let by = hub.waker(current, outcome);
-            hub.record(|_| wake(by));
+            let woken = hub.record(|_| wake(by));
             hub.recorder.account_wake(by, number);
+            woken
         }
         None => record::record_outside(|recorder| {
             let by = match outcome {
@@ -175,7 +202,8 @@ pub(super) fn record_wake(greenlet: &GreenletCell, current: Current) {
             recorder.account_wake(by, number);
             wake(by)
         }),
-    }
+    };
+    greenlet.set_ready_at(woken.unwrap_or(0));
 }
 
 /// A hub of the runtime is blocked.
@@ -198,7 +226,7 @@ pub(super) fn record_long_run(runtime: u16, blocked: &BlockedHub) {
 pub(super) fn record_spawn(greenlet: &GreenletCell) {
     let cell = greenlet.cell();
     let number = cell.id().number();
-    record(|recorder, who| Event::Spawn {
+    let ready_at = record(|recorder, who| Event::Spawn {
         greenlet: number,
         parent: match who {
             Actor::Greenlet(parent) => parent,
@@ -206,6 +234,7 @@ pub(super) fn record_spawn(greenlet: &GreenletCell) {
         },
         site: recorder.place(cell.spawned_at()),
     });
+    greenlet.set_ready_at(ready_at.unwrap_or(0));
     if let Some(name) = cell.name() {
         record(|recorder, _| Event::Name {
             greenlet: number,
@@ -214,9 +243,9 @@ pub(super) fn record_spawn(greenlet: &GreenletCell) {
     }
 }
 
-/// Records an event of the calling greenlet's or thread's.
+/// Records an event of the calling greenlet's or thread's. Answers when that was, in ticks.
 #[cold]
-pub(crate) fn record(event: impl FnOnce(&Recorder, Actor) -> Event) {
+pub(crate) fn record(event: impl FnOnce(&Recorder, Actor) -> Event) -> Option<u64> {
     let current = current::get();
     match current.hub() {
         Some(hub) => {
@@ -224,7 +253,7 @@ pub(crate) fn record(event: impl FnOnce(&Recorder, Actor) -> Event) {
                 .greenlet()
                 .map(|greenlet| greenlet.cell().id().number());
             let who = who.map_or_else(record::this_thread, Actor::Greenlet);
-            hub.record(|recorder| event(recorder, who));
+            hub.record(|recorder| event(recorder, who))
         }
         None => record::record_outside(|recorder| event(recorder, record::this_thread())),
     }

@@ -19,6 +19,7 @@
 //! If (a) comes before the barrier on that thread, (3) sees it. If it comes after, (b) sees (1).
 
 use std::cell::UnsafeCell;
+use std::mem;
 use std::ptr::{self, NonNull};
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -46,11 +47,14 @@ pub(super) struct Registry {
 #[repr(C)]
 #[derive(Debug)]
 pub(super) struct Links {
-    pub(super) next: *mut GreenletCell,
+    next: *mut GreenletCell,
     previous: *mut GreenletCell,
 }
 
 impl Links {
+    /// Where debuggers find the next one.
+    pub(super) const NEXT: usize = mem::offset_of!(Self, next);
+
     pub(super) fn new() -> Self {
         Self {
             next: ptr::null_mut(),
@@ -60,9 +64,6 @@ impl Links {
 }
 
 impl Registry {
-    /// Where debuggers find `first` in it.
-    pub(super) const FIRST: usize = std::mem::offset_of!(Self, first);
-
     pub(super) fn new() -> Self {
         Self {
             first: AtomicPtr::new(ptr::null_mut()),
@@ -70,6 +71,11 @@ impl Registry {
             looked_at: AtomicBool::new(false),
             lookers: StaticMutex::new(()),
         }
+    }
+
+    /// Where debuggers find the first greenlet.
+    pub(super) fn first_place(&self) -> *const () {
+        (&raw const self.first).cast()
     }
 
     /// # Safety

@@ -7,8 +7,10 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicI32, AtomicU16};
 
 use super::current;
+use super::debugger::{self, HubEntry};
 use super::greenlet_cell::{GreenletCell, Runnable};
 use super::ground::{self, GreenletGround};
+use super::histogram::Histogram;
 use super::idle::{Bed, Idle};
 use super::mains::Mains;
 use super::monitor::{HubWatch, MonitorOptions, PendingReports};
@@ -86,6 +88,17 @@ pub(super) struct Remote {
     /// The monitor's own.
     pub(super) watch: Mutex<HubWatch>,
     pub(super) counters: Counters,
+    pub(super) durations: Durations,
+    pub(super) debugger: HubEntry,
+}
+
+/// How long things took on a hub, while that was recorded. Written by its thread only.
+#[derive(Debug)]
+pub(super) struct Durations {
+    /// From a switch to a greenlet to where that left the CPU.
+    pub(super) runs: Histogram,
+    /// From when a greenlet was ready to the switch.
+    pub(super) latencies: Histogram,
 }
 
 /// A greenlet that has ended, with its own reference, on its way to the hub that started it.
@@ -388,6 +401,16 @@ impl Remote {
         (number > 0).then(|| TaskId::from_raw(number))
     }
 
+    /// Where debuggers find the greenlet that runs.
+    pub(super) fn running_place(&self) -> *const () {
+        (&raw const self.running).cast()
+    }
+
+    /// Where debuggers find the worker's number.
+    pub(super) fn task_place(&self) -> *const () {
+        (&raw const self.task).cast()
+    }
+
     /// By the worker.
     pub(super) fn begin_task(&self) {
         self.task.store(TaskId::current().as_raw(), Relaxed);
@@ -415,12 +438,18 @@ impl Remote {
             registry: Registry::new(),
             watch: Mutex::default(),
             counters: Counters::default(),
+            durations: Durations {
+                runs: Histogram::new(),
+                latencies: Histogram::new(),
+            },
+            debugger: HubEntry::new(),
         }
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        debugger::remove(&self.hubs);
         self.depot.lock().drain().for_each(GreenletGround::discard);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use super::current;
+use super::debugger;
 use super::hub::Hub;
 use super::monitor::{self, MonitorOptions};
 use super::overflow;
@@ -27,6 +28,7 @@ pub(crate) fn start(
     let queues: Vec<RunQueue> = (0..hubs).map(|_| RunQueue::new(hubs == 1)).collect();
     let stealers = queues.iter().map(RunQueue::stealer).collect();
     let shared = Arc::new(Shared::new(stealers, slot_size, support, monitor)?);
+    debugger::insert(&shared);
     overflow::install()?;
     current::watch_forks()?;
     if let Some(support) = support {

@@ -17,7 +17,6 @@ pub(crate) mod file_kind;
 pub(crate) mod heap;
 #[cfg(feature = "stacks")]
 pub(crate) mod held_modules;
-pub(crate) mod mapping;
 pub(crate) mod membarrier;
 pub(crate) mod memory;
 pub(crate) mod os_thread;
@@ -46,10 +45,13 @@ pub(crate) mod epoll;
 pub(crate) mod event_fd;
 #[cfg(not(loom))]
 pub(crate) mod futex;
+// What a model looks into.
+#[cfg(not(loom))]
+pub(crate) mod mapping;
 #[cfg(loom)]
 mod modelled;
 #[cfg(loom)]
-pub(crate) use modelled::{epoll, event_fd, futex};
+pub(crate) use modelled::{epoll, event_fd, futex, mapping};
 
 // The same for words in statics, which take part in no model.
 #[cfg(not(loom))]

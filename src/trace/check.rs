@@ -59,9 +59,7 @@ impl fmt::Display for Violation {
 /// ```
 pub fn check(trace: &Trace) -> Vec<Violation> {
     let mut checker = Checker::new(trace);
-    for record in trace.records() {
-        checker.record(record);
-    }
+    checker.records();
     checker.violations
 }
 
@@ -76,9 +74,7 @@ pub fn check_whole(trace: &Trace) -> Vec<Violation> {
     for problem in trace.problems() {
         checker.add(Rule::Whole, 0, None, 0, format!("damaged {problem}"));
     }
-    for record in trace.records() {
-        checker.record(record);
-    }
+    checker.records();
     checker.all_have_ended();
     checker.violations
 }
@@ -93,6 +89,24 @@ struct Checker<'a> {
     gaps: Vec<(u64, u64)>,
     /// When the losses of each ring are over, the last one first.
     ends: Vec<Vec<u64>>,
+    /// When the present event has happened at the latest.
+    latest: u64,
+}
+
+/// Of every record, when the next event of its ring is that has another time.
+fn latest(trace: &Trace) -> Vec<u64> {
+    // Of each ring, the time of the event that follows, and when the next one with another time is.
+    let mut next = vec![(u64::MAX, u64::MAX); trace.rings().len()];
+    let mut latest = vec![0; trace.records().len()];
+    for (record, latest) in trace.records().iter().zip(&mut latest).rev() {
+        let (following, other) = &mut next[usize::from(record.ring)];
+        if *following != record.time {
+            *other = *following;
+            *following = record.time;
+        }
+        *latest = *other;
+    }
+    latest
 }
 
 /// The last event of a greenlet's life.
@@ -181,6 +195,7 @@ impl<'a> Checker<'a> {
             lives: HashMap::new(),
             gaps,
             ends,
+            latest: 0,
         }
     }
 
@@ -201,8 +216,18 @@ impl<'a> Checker<'a> {
         });
     }
 
-    fn record(&mut self, record: &Record) {
+    fn records(&mut self) {
+        let latest = latest(self.trace);
+        for (record, latest) in self.trace.records().iter().zip(latest) {
+            self.record(record, latest);
+        }
+    }
+
+    fn record(&mut self, record: &Record, latest: u64) {
         let Record { time, ring, event } = *record;
+        // What a hub does in one go may have the time of the first event of that.
+        let is_exact = self.state(ring).time != time;
+        self.latest = if is_exact { time } else { latest };
         self.time(time, ring);
         match event {
             Event::Spawn { greenlet, .. } => self.life(record, greenlet, 0, Phase::Spawned),
@@ -375,7 +400,7 @@ impl<'a> Checker<'a> {
                 );
                 self.add(Rule::Life, time, Some(ring), greenlet, what);
             }
-        } else if time.saturating_add(SKEW) < before.time {
+        } else if self.latest.saturating_add(SKEW) < before.time {
             let what = format!(
                 "greenlet {greenlet} {} on {} {} ns before it {} on {}",
                 phase.name(),

@@ -70,6 +70,8 @@ mod tests;
 #[cfg(feature = "analysis")]
 mod timeline;
 mod toggle;
+#[cfg(feature = "tracing")]
+mod tracing_layer;
 
 use crate::reason::WaitReason;
 
@@ -97,6 +99,8 @@ pub use timeline::{
     WakeEdge,
 };
 pub use toggle::toggle_on;
+#[cfg(feature = "tracing")]
+pub use tracing_layer::TracingLayer;
 
 pub(crate) use environment::obey;
 pub(crate) use recording::flush;

@@ -66,7 +66,8 @@ pub struct Report {
     pub most_ready: Vec<GreenletTotals>,
     /// Every hub.
     pub hubs: Vec<HubReport>,
-    /// By how much the busiest hub was busier than the least busy one, as a part of the time; from 0 to 1.
+    /// By how much the busiest hub of a runtime was busier than the least busy one, as a part of the time;
+    /// from 0 to 1. Of several runtimes that of the one where this is most.
     pub imbalance: f64,
     /// Greenlets that kept their hubs from running others, the longest first.
     pub long_runs: Vec<LongRunReport>,

@@ -296,7 +296,7 @@ impl Screen<'_> {
         let hubs = self.app.hubs.iter().take(shown);
         lines.extend(hubs.map(|hub| self.hub_line(hub, bar)));
         if self.app.hubs.len() > shown {
-            let more = format!("and {} hubs more", self.app.hubs.len() - shown);
+            let more = format!("and {} more", self.app.hubs.len() - shown);
             lines.push(Line::styled(more, self.styles.dim));
         }
         frame.render_widget(Paragraph::new(lines), area);
@@ -326,21 +326,22 @@ impl Screen<'_> {
     }
 
     fn draw_table(&mut self, frame: &mut Frame<'_>, area: Rect) {
+        let columns = Columns::that_fit(area.width);
         let sorted = |sort: Sort, name: &'static str| match self.app.sort == sort {
             true => format!("{name}*"),
             false => name.to_owned(),
         };
         let right = |text: String| Cell::from(Line::from(text).right_aligned());
-        let head = Row::new([
+        let head = columns.row([
             right("GREENLET".into()),
             Cell::from("NAME"),
             Cell::from("STATE"),
             right(sorted(Sort::Wait, "FOR")),
             right(sorted(Sort::Run, "RUN%")),
+            right(sorted(Sort::Latency, "WORST")),
             right("RUNS/S".into()),
             right("LONGEST".into()),
             right("LATENCY".into()),
-            right(sorted(Sort::Latency, "WORST")),
             Cell::from("SPAWNED AT"),
         ]);
         let styles = self.styles;
@@ -350,31 +351,20 @@ impl Screen<'_> {
                 Doing::Ready => styles.ready,
                 Doing::Waiting(_) => styles.waiting,
             };
-            Row::new([
+            columns.row([
                 right(row.number.to_string()),
                 Cell::from(row.name.as_str()),
                 Cell::from(Span::styled(row.state.as_str(), style)),
                 right(text::duration(row.since)),
                 right(text::percent(row.running)),
+                right(text::duration(row.latest)),
                 right(text::count(row.runs)),
                 right(text::duration(row.longest_run)),
                 right(row.mean_latency.map_or("-".into(), text::duration)),
-                right(text::duration(row.latest)),
                 Cell::from(row.site.as_str()),
             ])
         });
-        let widths = [
-            Constraint::Length(8),
-            Constraint::Fill(2),
-            Constraint::Fill(2),
-            Constraint::Length(8),
-            Constraint::Length(5),
-            Constraint::Length(6),
-            Constraint::Length(7),
-            Constraint::Length(7),
-            Constraint::Length(7),
-            Constraint::Fill(3),
-        ];
+        let widths = columns.widths();
         let table = Table::new(rows, widths)
             .header(head.style(styles.head))
             .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED))
@@ -463,6 +453,9 @@ impl Screen<'_> {
             Line::styled(trouble.as_str(), self.styles.warning)
         } else {
             let keys = match self.view {
+                View::Table if area.width < 92 => {
+                    "r/w/l sort  enter stack  / filter  d lints  p pause  ? help  q quit"
+                }
                 View::Table => {
                     "r run  w wait  l latency  up/down enter stack  / filter  d lints  p pause  ? help  q quit"
                 }
@@ -472,6 +465,66 @@ impl Screen<'_> {
             Line::styled(keys, self.styles.dim)
         };
         frame.render_widget(line, area);
+    }
+}
+
+/// The columns of the table, as many as fit.
+#[derive(Clone, Copy, Debug)]
+struct Columns {
+    /// All but this many of the last ones but one are there; that is where the greenlet was spawned.
+    left_out: usize,
+    has_site: bool,
+    /// States are cut off.
+    is_narrow: bool,
+}
+
+impl Columns {
+    const WIDTHS: [Constraint; 10] = [
+        Constraint::Length(8),
+        Constraint::Fill(2),
+        Constraint::Length(22),
+        Constraint::Length(8),
+        Constraint::Length(5),
+        Constraint::Length(7),
+        Constraint::Length(6),
+        Constraint::Length(7),
+        Constraint::Length(7),
+        Constraint::Fill(3),
+    ];
+
+    fn that_fit(width: u16) -> Self {
+        let left_out = match width {
+            110.. => 0,
+            100.. => 2,
+            60.. => 3,
+            _ => 4,
+        };
+        Self {
+            left_out,
+            has_site: width >= 90,
+            is_narrow: width < 80,
+        }
+    }
+
+    fn choose<T>(self, columns: [T; 10]) -> Vec<T> {
+        let site = columns.len() - 1;
+        let numbers = ..site - self.left_out;
+        let numbered = columns.into_iter().enumerate();
+        let chosen =
+            numbered.filter(|(at, _)| numbers.contains(at) || *at == site && self.has_site);
+        chosen.map(|(_, column)| column).collect()
+    }
+
+    fn row(self, cells: [Cell<'_>; 10]) -> Row<'_> {
+        Row::new(self.choose(cells))
+    }
+
+    fn widths(self) -> Vec<Constraint> {
+        let mut widths = Self::WIDTHS;
+        if self.is_narrow {
+            widths[2] = Constraint::Fill(2);
+        }
+        self.choose(widths)
     }
 }
 

@@ -56,7 +56,7 @@ pub struct Dump {
     pub blocking_queued: usize,
     /// Plain threads that wait in this crate without a deadline, as in [`Runtime::run`](crate::Runtime::run).
     pub waiting_threads: usize,
-    /// How long it took to look, without unwinding and looking up names.
+    /// How long it took to look, without looking up names.
     pub took: Duration,
 }
 
@@ -267,7 +267,8 @@ impl DumpOptions {
     }
 }
 
-/// What every greenlet of the process does, with names and stacks: of all runtimes.
+/// What every greenlet of the process does, with names and stacks: of all runtimes. [`_documentation::dumps`](crate::_documentation::dumps)
+/// shows one, and other ways to get it.
 ///
 /// May be called on a greenlet, which waits meanwhile, and on a plain thread. The program goes on: only a hub that starts
 /// or ends a greenlet at that moment waits until the list of its greenlets was read, a tenth of a microsecond

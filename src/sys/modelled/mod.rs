@@ -6,6 +6,7 @@
 pub(crate) mod epoll;
 pub(crate) mod event_fd;
 pub(crate) mod futex;
+pub(crate) mod mapping;
 
 use std::time::Duration;
 

@@ -121,12 +121,20 @@ pub(super) fn hubs(trace: &Trace, timeline: &Timeline) -> Vec<HubReport> {
     reports
 }
 
-/// By how much the busiest was busier than the least busy one.
+/// The busiest and the least busy hub of one runtime: of the one where they differ most.
+pub(super) fn extremes(hubs: &[HubReport]) -> Option<(&HubReport, &HubReport)> {
+    let runtimes = hubs.chunk_by(|a, b| a.runtime == b.runtime);
+    let pairs = runtimes.filter_map(|hubs| {
+        let by_part = |a: &&HubReport, b: &&HubReport| a.utilisation.total_cmp(&b.utilisation);
+        Some((hubs.iter().max_by(by_part)?, hubs.iter().min_by(by_part)?))
+    });
+    let gap = |(most, least): &(&HubReport, &HubReport)| most.utilisation - least.utilisation;
+    pairs.max_by(|a, b| gap(a).total_cmp(&gap(b)))
+}
+
+/// By how much the busiest was busier than the least busy one of its runtime.
 pub(super) fn imbalance(hubs: &[HubReport]) -> f64 {
-    let parts = || hubs.iter().map(|hub| hub.utilisation);
-    let most = parts().fold(0.0, f64::max);
-    let least = parts().fold(most, f64::min);
-    most - least
+    extremes(hubs).map_or(0.0, |(most, least)| most.utilisation - least.utilisation)
 }
 
 pub(super) fn part(of: u64, all: u64) -> f64 {

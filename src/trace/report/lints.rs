@@ -287,8 +287,8 @@ impl Find<'_> {
             let is_own = |slice: &&Slice| match slice.doing {
                 Doing::Waiting {
                     ended: Some((Source::Actor(Actor::Greenlet(by)), _)),
-                    ..
-                } => by == life.id,
+                    wait,
+                } => by == life.id && WaitReason::from_code(wait.reason) == Some(WaitReason::Park),
                 Doing::Running {
                     stop: Some(Stop::Yield),
                     ..

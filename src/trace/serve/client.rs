@@ -9,9 +9,13 @@ use super::program;
 use super::stream::{self, Subscription};
 use crate::metrics::metrics;
 use crate::record::OwnThread;
+use crate::sched::DumpOptions;
 
 /// No request is longer.
 const LONGEST_REQUEST: u64 = 256;
+
+/// So many greenlets are in a dump.
+const MOST_GREENLETS: usize = 100_000;
 
 /// Who has connected.
 pub(super) struct Client {
@@ -48,6 +52,7 @@ impl Client {
         match request {
             "info" => self.send(program::facts().as_bytes()),
             "metrics" => self.send(metrics().prometheus().as_bytes()),
+            "dump" => self.send(dump().as_bytes()),
             "trace" => self.send_trace(),
             _ => self.refuse("no such request: info, metrics, dump or trace"),
         }
@@ -74,4 +79,9 @@ impl Client {
         stream::send(&self.state, &self.stream, &subscription)?;
         Err(io::ErrorKind::ConnectionAborted.into())
     }
+}
+
+fn dump() -> String {
+    let options = DumpOptions::new().max_greenlets(MOST_GREENLETS);
+    options.take().to_json()
 }

@@ -153,6 +153,22 @@ fn a_wake_comes_before_the_run() {
 }
 
 #[test]
+fn what_a_hub_does_in_one_go_has_the_time_of_its_beginning() {
+    let mut events = [
+        (0, 0, run(1, 1)),
+        (1, 0, run(2, 1)),
+        // What is done for its end: the wake is some time later, when the other has parked.
+        (1, 10, stop(2, 1, Stop::End)),
+        (1, 10, wake(1, 1, Source::Actor(Actor::Greenlet(2)))),
+        (0, 60, stop(1, 1, PARK)),
+        (1, 90, Event::Sleep),
+    ];
+    assert_eq!(broken(&events), []);
+    events[5].1 = 40;
+    assert_eq!(broken(&events), [Rule::Order]);
+}
+
+#[test]
 fn only_who_runs_wakes_others() {
     let by = Source::Actor(Actor::Greenlet(9));
     let events = [

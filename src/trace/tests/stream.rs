@@ -83,7 +83,9 @@ fn the_newest_are_kept_back_until_the_next_time() {
 fn a_block_that_comes_again_is_read_on() {
     let mut builder = TraceBuilder::new(1);
     let event = Event::Steal { victim: 3 };
-    (0..10).for_each(|number| drop(builder.event(0, number, event)));
+    for number in 0..10 {
+        builder.event(0, number, event);
+    }
     builder.flush(0);
     let bytes = builder.bytes();
     let (head, block) = bytes.split_at(64);
