@@ -170,6 +170,40 @@ fn what_is_wrong_is_told_and_shows_in_the_status() {
     });
 }
 
+/// Whatever a file says about lengths and counts: memory is bounded by its size.
+#[test]
+fn a_small_file_takes_little_memory() {
+    child::alone("a_small_file_takes_little_memory", || {
+        let dir = TempDir::new();
+        let file = record(&dir);
+        let bytes = fs::read(&file).unwrap();
+        let blocks = |bytes: &[u8]| -> Vec<usize> {
+            let is_block = |at: &usize| bytes[*at..].starts_with(b"GBLK");
+            (0..bytes.len()).step_by(8).filter(is_block).collect()
+        };
+        for word in 1..6 {
+            let mut bytes = bytes.clone();
+            for at in blocks(&bytes) {
+                bytes[at + word * 8..at + word * 8 + 8].fill(0xfe);
+            }
+            fs::write(&file, &bytes).unwrap();
+            for words in ["info", "report", "check --whole", "events", "export html"] {
+                // 256 MiB of addresses.
+                let script = format!("ulimit -v 262144; exec \"$0\" {words} \"$1\" >/dev/null");
+                let output = Command::new("bash")
+                    .arg("-c")
+                    .arg(script)
+                    .arg(env!("CARGO_BIN_EXE_greenlet-trace"))
+                    .arg(&file)
+                    .output()
+                    .unwrap();
+                let is_well = matches!(output.status.code(), Some(0 | 1));
+                assert!(is_well, "{words}, word {word}: {output:?}");
+            }
+        }
+    });
+}
+
 #[test]
 fn a_command_line_that_is_not_understood_is_an_error() {
     for words in [

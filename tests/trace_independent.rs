@@ -220,7 +220,7 @@ fn both_make_the_same_of_a_damaged_file() {
             random ^= random << 17;
             (random % limit as u64) as usize
         };
-        for _ in 0..60 {
+        for _ in 0..30 {
             let mut bytes = whole.clone();
             // Behind the header: an end, zeros, and single bytes.
             match below(3) {

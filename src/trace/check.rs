@@ -104,7 +104,7 @@ fn latest(trace: &Trace) -> Vec<u64> {
             *other = *following;
             *following = record.time;
         }
-        *latest = *other;
+        *latest = record.time.max(*other);
     }
     latest
 }
@@ -405,7 +405,7 @@ impl<'a> Checker<'a> {
                 "greenlet {greenlet} {} on {} {} ns before it {} on {}",
                 phase.name(),
                 self.name(ring),
-                before.time - time,
+                before.time.saturating_sub(time),
                 before.phase.name(),
                 self.name(before.ring)
             );

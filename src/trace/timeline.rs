@@ -248,14 +248,14 @@ pub struct LongRun {
 impl Slice {
     /// How long it was.
     pub fn nanos(&self) -> u64 {
-        self.end - self.begin
+        self.end.saturating_sub(self.begin)
     }
 }
 
 impl HubSlice {
     /// How long it was.
     pub fn nanos(&self) -> u64 {
-        self.end - self.begin
+        self.end.saturating_sub(self.begin)
     }
 
     /// Whether the hub slept.

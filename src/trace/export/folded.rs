@@ -34,11 +34,12 @@ pub fn folded(trace: &Trace, timeline: &Timeline, out: &mut dyn Write) -> io::Re
                     None => names::reason(wait).into_owned(),
                 },
             };
-            *stacks.entry(format!("{family};{wait}")).or_default() += slice.nanos();
+            let nanos: &mut u64 = stacks.entry(format!("{family};{wait}")).or_default();
+            *nanos = nanos.saturating_add(slice.nanos());
         }
     }
     for (stack, nanos) in stacks {
-        let micros = (nanos + 500) / 1000;
+        let micros = nanos.saturating_add(500) / 1000;
         if micros > 0 {
             writeln!(out, "{stack} {micros}")?;
         }

@@ -13,7 +13,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::hubs::{HubReport, LongRunReport};
+use super::hubs::{self, HubReport, LongRunReport};
 use super::labels::{self, Labels};
 use super::text::Nanos;
 use crate::reason::WaitReason;
@@ -385,11 +385,7 @@ impl Find<'_> {
     }
 
     fn imbalance(&self, hubs: &[HubReport]) -> Option<Lint> {
-        let busiest = hubs
-            .iter()
-            .max_by(|a, b| a.utilisation.total_cmp(&b.utilisation))?;
-        let of_runtime = hubs.iter().filter(|hub| hub.runtime == busiest.runtime);
-        let idlest = of_runtime.min_by(|a, b| a.utilisation.total_cmp(&b.utilisation))?;
+        let (busiest, idlest) = hubs::extremes(hubs)?;
         let is_much = busiest.utilisation > 0.9 && idlest.utilisation < 0.4;
         if !is_much || busiest.duration_ns < FORGOTTEN / 10 {
             return None;

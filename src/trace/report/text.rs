@@ -7,6 +7,9 @@ use super::{Figures, GreenletTotals, Report, Totals};
 /// Columns of a page.
 const WIDTH: usize = 100;
 
+/// So many hubs are shown.
+const MOST_HUBS: usize = 32;
+
 /// A time with three digits and a unit that suits it.
 pub(super) struct Nanos(pub(super) u64);
 
@@ -199,7 +202,7 @@ impl Report {
             "hubs",
             "running sleeping between     runs  sleeps  steals  robbed   polls   blocked",
         )?;
-        for hub in &self.hubs {
+        for hub in self.hubs.iter().take(MOST_HUBS) {
             let all = [hub.running_ns, hub.sleeping_ns, hub.scheduling_ns];
             let all = all.into_iter().fold(0, u64::saturating_add);
             writeln!(
@@ -220,11 +223,15 @@ impl Report {
                 ),
             )?;
         }
+        if self.hubs.len() > MOST_HUBS {
+            let more = self.hubs.len() - MOST_HUBS;
+            writeln!(f, "  and {} more, which --json shows", Grouped(more as u64))?;
+        }
         if self.hubs.len() > 1 {
             let points = self.imbalance * 100.0;
             writeln!(
                 f,
-                "  the busiest ran {points:.1} points more than the least busy"
+                "  the busiest of a runtime ran {points:.1} points more than the least busy"
             )?;
         }
         Ok(())
@@ -238,7 +245,7 @@ impl Report {
         figures(f, "after a yield", &latency.yielded)?;
         if latency.hubs.len() > 1 {
             heading(f, "after a wake, by hub", FIGURES)?;
-            for hub in &latency.hubs {
+            for hub in latency.hubs.iter().take(MOST_HUBS) {
                 figures(f, &hub.name, &hub.figures)?;
             }
         }

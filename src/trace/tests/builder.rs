@@ -184,7 +184,8 @@ impl TraceBuilder {
     }
 }
 
-fn plain(content: Content, base: u64) -> BlockHeader {
+/// The header of a block that is of no ring.
+pub(in crate::trace) fn plain(content: Content, base: u64) -> BlockHeader {
     BlockHeader {
         content,
         ring: 0,

@@ -1,10 +1,11 @@
 //! Files that are damaged in any way are read, with no panic, in little time and memory.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::builder::TraceBuilder;
 use crate::record::{Actor, Ended, Event, Source, State, Stop, Wait};
-use crate::trace::{Report, Timeline, Trace, check, check_whole};
+use crate::trace::{Report, Timeline, Trace, check, check_whole, export};
 
 /// Xorshift: the same numbers each time.
 struct Random(u64);
@@ -217,7 +218,7 @@ fn extreme(random: &mut Random) -> u64 {
     }
 }
 
-/// Reads it, and does all there is to do with a trace.
+/// Reads it, and does all there is to do with a trace but export it.
 fn use_all(bytes: &[u8]) -> Option<Trace> {
     let trace = Trace::from_bytes(bytes).ok()?;
     let timeline = Timeline::new(&trace);
@@ -240,6 +241,23 @@ fn use_all(bytes: &[u8]) -> Option<Trace> {
     Some(trace)
 }
 
+fn export_all(bytes: &[u8]) {
+    let Ok(trace) = Trace::from_bytes(bytes) else {
+        return;
+    };
+    let timeline = Timeline::new(&trace);
+    for write in [
+        export::perfetto,
+        export::perfetto_sched,
+        export::chrome,
+        export::json_lines,
+        export::folded,
+        export::html,
+    ] {
+        assert!(write(&trace, &timeline, &mut io::sink()).is_ok());
+    }
+}
+
 #[test]
 fn a_damaged_file_is_read_as_far_as_it_goes() {
     let mut random = Random(0x2545_f491_4f6c_dd1d);
@@ -249,9 +267,12 @@ fn a_damaged_file_is_read_as_far_as_it_goes() {
         let trace = valid(&mut random);
         let whole = use_all(&trace.bytes()).expect("it is valid");
         assert_eq!(whole.problems(), []);
-        for _ in 0..20 {
+        for number in 0..20 {
             let bytes = damage(&mut random, &trace);
             let start = Instant::now();
+            if number % 10 == 0 {
+                export_all(&bytes);
+            }
             read += usize::from(use_all(&bytes).is_some());
             let took = start.elapsed();
             assert!(

@@ -1,4 +1,4 @@
-use super::builder::{BEGIN, TraceBuilder};
+use super::builder::{BEGIN, TICKS, TraceBuilder, plain};
 use crate::record::block::{BlockHeader, Content, Owner};
 use crate::record::{Actor, Ended, Event, Source, State, Stop, Wait};
 use crate::trace::{Lost, ReadError, Trace};
@@ -268,6 +268,17 @@ fn areas_that_were_never_written_are_skipped() {
     let trace = read(&mut trace);
     is_sound(&trace);
     assert_eq!(trace.records().len(), 9);
+}
+
+#[test]
+fn what_comes_after_the_end_of_a_snapshot_is_left_out() {
+    let mut builder = two();
+    let until = format!("until={}\n", (BEGIN + 30) * TICKS);
+    builder.block(plain(Content::Facts, 0), until.as_bytes());
+    let trace = read(&mut builder);
+    is_sound(&trace);
+    assert_eq!(trace.records().len(), 6);
+    assert_eq!(trace.end(), BEGIN + 30);
 }
 
 #[test]

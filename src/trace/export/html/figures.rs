@@ -230,10 +230,10 @@ pub(super) fn waits(index: &mut Index<'_>) -> Vec<Waits> {
             values: Percentiles::new(),
             objects: HashMap::new(),
         });
-        sums.total += slice.nanos();
+        sums.total = sums.total.saturating_add(slice.nanos());
         sums.values.add(slice.nanos());
         let object = sums.objects.entry(wait.object).or_default();
-        object.0 += slice.nanos();
+        object.0 = slice.nanos().saturating_add(object.0);
         object.1 += 1;
     }
     let mut waits: Vec<Waits> = reasons
@@ -310,7 +310,8 @@ pub(super) fn offenders(index: &mut Index<'_>) -> Vec<Offenders> {
             ..*first
         };
         switches.add(runs(life).count() as u64, (life, whole));
-        running.add(runs(life).map(Slice::nanos).sum(), (life, whole));
+        let nanos = runs(life).map(Slice::nanos);
+        running.add(nanos.fold(0, u64::saturating_add), (life, whole));
     }
     let mut table = |title, figure, top: Top<(&Life, Slice)>, whole: bool| {
         let rows = top.list().into_iter().map(|(value, (life, slice))| {

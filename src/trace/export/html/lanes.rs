@@ -105,13 +105,17 @@ fn block<P: Piece>(
 ) -> [i64; 5] {
     let begin = index.since_begin(group[0].begin());
     let end = group.iter().map(Piece::end).max().unwrap_or(0);
-    let duration = index.since_begin(end) - begin;
+    let duration = index.since_begin(end).saturating_sub(begin);
     let [kind, first, second] = match group {
         [piece] => one(piece, index),
         many => {
             let runs = many.iter().filter(|piece| piece.is_run());
-            let running: u64 = runs.map(|piece| piece.end() - piece.begin()).sum();
-            let share = (1000 * running).checked_div(duration).unwrap_or(0);
+            let running = runs.map(|piece| piece.end() - piece.begin());
+            let running = running.fold(0, u64::saturating_add);
+            let share = running
+                .saturating_mul(1000)
+                .checked_div(duration)
+                .unwrap_or(0);
             [MIXED, many.len() as i64, share as i64]
         }
     };
@@ -206,7 +210,7 @@ pub(super) fn greenlets(
         }
         let sum = |wanted: fn(&Doing) -> bool| -> u64 {
             let slices = life.slices.iter().filter(|slice| wanted(&slice.doing));
-            slices.map(Slice::nanos).sum()
+            slices.map(Slice::nanos).fold(0, u64::saturating_add)
         };
         shown.push(GreenletLane {
             person: index.person(life.id),
@@ -283,9 +287,11 @@ pub(super) fn spans(index: &mut Index<'_>, thinning: &mut Vec<String>) -> Vec<Sp
                 Some(lane) if shown < SPANS => {
                     shown += 1;
                     let name = index.known(span.name);
-                    lanes[lane]
-                        .blocks
-                        .extend([begin, (end - begin).max(0), name.into()]);
+                    lanes[lane].blocks.extend([
+                        begin,
+                        end.saturating_sub(begin).max(0),
+                        name.into(),
+                    ]);
                 }
                 _ => left_out += 1,
             }

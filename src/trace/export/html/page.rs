@@ -232,10 +232,15 @@ fn tiles(
         .map(|life| figures::runs(life).count())
         .sum();
     let seconds = trace.duration().as_secs_f64();
-    let running: u64 = hubs.iter().map(|hub| hub.running).sum();
+    let running: u64 = hubs
+        .iter()
+        .fold(0, |sum, hub| sum.saturating_add(hub.running));
     let available = trace.duration().as_nanos() as f64 * hubs.len() as f64;
     let steals: usize = hubs.iter().map(|hub| hub.steals.len()).sum();
-    let lost: u64 = trace.lost().iter().map(|lost| lost.events).sum();
+    let lost: u64 = trace
+        .lost()
+        .iter()
+        .fold(0, |sum, lost| sum.saturating_add(lost.events));
     let mut tiles = vec![
         (
             "greenlets",
@@ -307,7 +312,9 @@ fn notes(trace: &Trace) -> Vec<String> {
         );
     }
     if !lost.is_empty() {
-        let events: u64 = lost.iter().map(|lost| lost.events).sum();
+        let events: u64 = lost
+            .iter()
+            .fold(0, |sum, lost| sum.saturating_add(lost.events));
         notes.push(format!(
             "{} events are missing in {} places: greenlets have gaps there.",
             figures::thousands(events),
