@@ -253,7 +253,7 @@ fn tiles(
             figures::thousands(per(switches as f64, seconds) as u64),
         ),
         (
-            "of the hubs' time running",
+            "hubs running",
             format!("{:.1} %", 100.0 * per(running as f64, available)),
         ),
         ("wakes", figures::thousands(timeline.wakes().len() as u64)),
