@@ -1,6 +1,7 @@
 //! Chrome's JSON.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -30,6 +31,7 @@ pub fn chrome(trace: &Trace, timeline: &Timeline, out: &mut dyn Write) -> io::Re
         out,
         first: true,
         flows: 0,
+        woken: HashSet::new(),
         spans: 0,
     };
     export
@@ -95,6 +97,8 @@ struct Export<'a> {
     out: &'a mut dyn Write,
     first: bool,
     flows: u64,
+    /// Where and when flows begin.
+    woken: HashSet<(u32, i32, u64)>,
     spans: u64,
 }
 
@@ -265,8 +269,11 @@ impl<'a> Export<'a> {
         self.flows += 1;
         let id = Some(self.flows);
         let time = wake.time.min(ready);
-        let args = json!({"woken": self.names.greenlet(wake.woken)});
-        self.slice(place, name, "wake", time, time, args)?;
+        // Of those who are woken at one moment, the first one is told.
+        if self.woken.insert((place.pid, place.tid, time)) {
+            let args = json!({"woken": self.names.greenlet(wake.woken)});
+            self.slice(place, name, "wake", time, time, args)?;
+        }
         let begin = self.at("s", place, "wake", time);
         self.event(ChromeEvent {
             cat: Some("wake"),

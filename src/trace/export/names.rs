@@ -62,10 +62,11 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// What the program is called.
+    /// What the program is called, without the directories that it is in.
     pub(super) fn program(&self) -> Cow<'a, str> {
-        match self.trace.fact("program") {
-            Some(program) if !program.is_empty() => printable(program),
+        let program = self.trace.fact("program").unwrap_or_default();
+        match program.rsplit('/').next() {
+            Some(name) if !name.is_empty() => printable(name),
             _ => format!("process {}", self.trace.process()).into(),
         }
     }

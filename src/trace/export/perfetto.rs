@@ -22,7 +22,7 @@ use crate::trace::{Doing, Life, Ready, Slice, Span, Timeline, Trace, WakeEdge};
 /// | a counter | the values that the program gave |
 /// | `marks` | marks, panics, and gaps where events were lost |
 ///
-/// A flow leads from a `wake` on the track of who wakes, or from `reactor` or `timer` on a hub's, to the slice
+/// A flow leads from a `wake` (which may be of several) on the track of who wakes, or from `reactor` or `timer` on a hub's, to the slice
 /// `ready` of who is woken. Times are of the monotonic clock. What goes on when the trace ends has no end.
 ///
 /// # Errors
@@ -43,6 +43,7 @@ pub fn perfetto(trace: &Trace, timeline: &Timeline, out: &mut dyn Write) -> io::
         export.hub(hub)?;
     }
     let wakes = wakes_by_greenlet(timeline);
+    export.wakes(&wakes)?;
     for life in timeline.greenlets() {
         let wakes = wakes.get(&life.id).map_or(&[][..], Vec::as_slice);
         export.life(life, wakes)?;
@@ -110,6 +111,8 @@ impl Track {
 }
 
 const KIND: u64 = (1 << 60) - 1;
+/// Names of those who are woken at one moment.
+const MOST_WOKEN: usize = 10;
 /// Lanes for the spans of one greenlet or thread; more that overlap are left out.
 const LANES: usize = 200;
 
@@ -121,6 +124,7 @@ struct Export<'a> {
     /// Names that were told, and their numbers.
     events: HashMap<String, u64>,
     arguments: HashMap<&'static str, u64>,
+    /// Ends of flows so far.
     flows: u64,
 }
 
@@ -167,6 +171,7 @@ impl Export<'_> {
         }
         self.counter(Track::READY, "ready greenlets".into(), 2)?;
         self.track(Track::MARKS, program, "marks".into(), 3)?;
+        self.track(Track::THREADS, program, "threads".into(), 8)?;
         self.track(Track::GREENLETS, program, "greenlets".into(), 9)?;
         for (index, life) in self.timeline.greenlets().iter().enumerate() {
             let track = Track::greenlet(life.id);
@@ -216,7 +221,7 @@ impl Export<'_> {
         }
         for &(time, victim) in &hub.steals {
             let arguments = vec![("from hub", u64::from(victim).into())];
-            self.moment(time, track, "steal".into(), arguments, None)?;
+            self.moment(time, track, "steal".into(), arguments, vec![])?;
         }
         Ok(())
     }
@@ -225,11 +230,12 @@ impl Export<'_> {
         let track = Track::greenlet(life.id);
         let mut wakes = wakes.iter();
         for slice in &life.slices {
-            let wake = wake_of(slice, &mut wakes);
-            let flow = match wake {
-                Some(wake) => self.wake(wake, slice.begin)?,
-                None => None,
-            };
+            let wake = wake_of(slice, &mut wakes).and_then(|wake| self.waker(wake));
+            // They are numbered in this order.
+            let flow = wake.map(|_| {
+                self.flows += 1;
+                self.flows
+            });
             let (name, arguments) = self.describe(slice);
             self.begin(slice.begin, track, name, arguments, flow)?;
             if !slice.open {
@@ -239,21 +245,64 @@ impl Export<'_> {
         Ok(())
     }
 
-    /// The flow's begin, on the track of who wakes.
-    fn wake(&mut self, wake: &WakeEdge, ready: u64) -> io::Result<Option<u64>> {
-        let (track, name) = match wake.by {
+    /// Where flows begin, on the tracks of who wakes. Whom somebody wakes at one moment is told at once.
+    fn wakes(&mut self, wakes: &HashMap<Greenlet, Vec<&WakeEdge>>) -> io::Result<()> {
+        // Track, time, name, number of the flow, and who is woken.
+        type Beginning = (u64, u64, &'static str, u64, Greenlet);
+        let mut beginnings: Vec<Beginning> = Vec::new();
+        for life in self.timeline.greenlets() {
+            let mut wakes = wakes.get(&life.id).map_or(&[][..], Vec::as_slice).iter();
+            for slice in &life.slices {
+                let Some(wake) = wake_of(slice, &mut wakes) else {
+                    continue;
+                };
+                let Some((track, name)) = self.waker(wake) else {
+                    continue;
+                };
+                let flow = beginnings.len() as u64 + 1;
+                // The clocks of two processors may differ a bit: a flow leads forwards.
+                let time = wake.time.min(slice.begin);
+                beginnings.push((track.0, time, name, flow, life.id));
+            }
+        }
+        beginnings.sort_unstable();
+        let is_same = |one: &Beginning, other: &Beginning| {
+            (one.0, one.1, one.2) == (other.0, other.1, other.2)
+        };
+        for same in beginnings.chunk_by(is_same) {
+            let (track, time, name, ..) = same[0];
+            let woken = same
+                .iter()
+                .take(MOST_WOKEN)
+                .map(|&(.., id)| self.names.greenlet(id));
+            let woken: Vec<String> = woken.collect();
+            let arguments = vec![
+                ("woken", woken.join(", ").into()),
+                ("count", (same.len() as u64).into()),
+            ];
+            let flows = same.iter().map(|&(.., flow, _)| flow).collect();
+            self.moment(time, Track(track), name.into(), arguments, flows)?;
+        }
+        Ok(())
+    }
+
+    /// The track of who wakes, and what that is called there.
+    fn waker(&self, wake: &WakeEdge) -> Option<(Track, &'static str)> {
+        Some(match wake.by {
             Source::Actor(Actor::Greenlet(id)) => (Track::greenlet(id), "wake"),
             Source::Actor(Actor::Thread(number)) => (Track::thread(number), "wake"),
-            Source::Reactor => (Track::hub(wake.ring), "reactor"),
-            Source::Timer => (Track::hub(wake.ring), "timer"),
-            Source::Unknown => return Ok(None),
-        };
-        self.flows += 1;
-        let arguments = vec![("woken", self.names.greenlet(wake.woken).into())];
-        // The clocks of two processors may differ a bit: a flow leads forwards.
-        let time = wake.time.min(ready);
-        self.moment(time, track, name.into(), arguments, Some(self.flows))?;
-        Ok(Some(self.flows))
+            Source::Reactor => (self.ring(wake.ring), "reactor"),
+            Source::Timer => (self.ring(wake.ring), "timer"),
+            Source::Unknown => return None,
+        })
+    }
+
+    /// The track of who has recorded something: a hub, or other threads, which share a ring.
+    fn ring(&self, ring: u16) -> Track {
+        match self.timeline.hubs().iter().any(|hub| hub.ring == ring) {
+            true => Track::hub(ring),
+            false => Track::THREADS,
+        }
     }
 
     fn describe(&self, slice: &Slice) -> (String, Arguments) {
@@ -358,11 +407,6 @@ impl Export<'_> {
         let mut numbers: Vec<u32> = jobs.chain(wakers).chain(spans.keys().copied()).collect();
         numbers.sort_unstable();
         numbers.dedup();
-        if numbers.is_empty() {
-            return Ok(());
-        }
-        let program = Some(Track::PROGRAM);
-        self.track(Track::THREADS, program, "threads".into(), 8)?;
         for (index, &number) in numbers.iter().enumerate() {
             let (track, name) = (Track::thread(number), format!("thread {number}"));
             self.track(track, Some(Track::THREADS), name, index)?;
@@ -405,18 +449,18 @@ impl Export<'_> {
         for mark in timeline.marks() {
             let arguments = vec![("who", self.names.actor(mark.who).into())];
             let name = self.names.text(mark.name).into_owned();
-            self.moment(mark.time, Track::MARKS, name, arguments, None)?;
+            self.moment(mark.time, Track::MARKS, name, arguments, vec![])?;
         }
         for &(time, who) in timeline.panics() {
             let arguments = vec![("who", self.names.actor(who).into())];
-            self.moment(time, Track::MARKS, "panic".into(), arguments, None)?;
+            self.moment(time, Track::MARKS, "panic".into(), arguments, vec![])?;
         }
         for lost in self.trace.lost() {
             let arguments = vec![
                 ("events", lost.events.into()),
                 ("of", self.names.ring(lost.ring).into()),
             ];
-            self.moment(lost.before, Track::MARKS, "lost".into(), arguments, None)?;
+            self.moment(lost.before, Track::MARKS, "lost".into(), arguments, vec![])?;
         }
         for long in timeline.long_runs() {
             let rings = self.trace.rings().iter();
@@ -437,7 +481,7 @@ impl Export<'_> {
                 ),
                 ("stack", self.names.text(long.stack).into_owned().into()),
             ];
-            self.moment(long.time, track, "long run".into(), arguments, None)?;
+            self.moment(long.time, track, "long run".into(), arguments, vec![])?;
         }
         Ok(())
     }
@@ -475,12 +519,12 @@ impl Export<'_> {
         track: Track,
         name: String,
         arguments: Arguments,
-        flow: Option<u64>,
+        flow_ids: Vec<u64>,
     ) -> io::Result<()> {
         self.event(time, name, arguments, |event| TrackEvent {
             r#type: Some(proto::INSTANT),
             track_uuid: Some(track.0),
-            flow_ids: flow.into_iter().collect(),
+            flow_ids,
             ..event
         })
     }

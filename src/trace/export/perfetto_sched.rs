@@ -10,7 +10,7 @@ use super::proto::{
 };
 use super::thread_ids::ThreadIds;
 use crate::record::{Actor, Event, Source, Stop};
-use crate::trace::{Doing, Timeline, Trace};
+use crate::trace::{Doing, Slice, Timeline, Trace};
 
 /// Writes the trace as if hubs were processors and greenlets threads (`.pftrace`), so that Perfetto's tables
 /// `sched` and `thread_state`, and what it makes of them, tell of greenlets: who is runnable for how long, who
@@ -113,7 +113,7 @@ struct Export<'a> {
 }
 
 impl Export<'_> {
-    /// All threads there are; plain ones have no names.
+    /// All threads there are. Plain ones have no names, unless it is not known which one it was.
     fn threads(&self) -> Data {
         let process = self.ids.process();
         let thread = |tid, name| Thread {
@@ -121,8 +121,8 @@ impl Export<'_> {
             name: Some(name),
             tgid: Some(process),
         };
-        let hubs = self.timeline.hubs().iter();
-        let hubs = hubs.map(|hub| thread(self.ids.hub(hub.ring), self.names.ring(hub.ring)));
+        let rings = 0..self.trace.rings().len() as u16;
+        let rings = rings.map(|ring| thread(self.ids.hub(ring), self.names.ring(ring)));
         let greenlets = self.timeline.greenlets().iter();
         let greenlets =
             greenlets.map(|life| thread(self.ids.greenlet(life.id), self.names.life(life)));
@@ -131,7 +131,7 @@ impl Export<'_> {
                 pid: Some(process),
                 cmdline: vec![self.names.program().into_owned()],
             }],
-            threads: hubs.chain(greenlets).collect(),
+            threads: rings.chain(greenlets).collect(),
         })
     }
 
@@ -172,7 +172,7 @@ impl Export<'_> {
             }
         }
         for events in &mut events {
-            events.sort_by_key(|event| event.time);
+            events.sort_by_key(|event| (event.time, matches!(event.what, What::Wake(_))));
         }
         events
     }
@@ -195,12 +195,16 @@ impl Export<'_> {
         for life in self.timeline.greenlets() {
             let who = Who::Greenlet(life.id);
             let mut wakes = wakes.get(&life.id).map_or(&[][..], Vec::as_slice).iter();
+            let mut ran_on = None;
+            let mut before: Option<&Slice> = None;
             for slice in &life.slices {
+                let waited = before.replace(slice);
                 if let Doing::Running {
                     ring: Some(ring),
                     stop,
                 } = slice.doing
                 {
+                    ran_on = Some(ring);
                     busy[usize::from(ring)].push(Busy {
                         begin: slice.begin,
                         end: (!slice.open).then_some(slice.end),
@@ -221,7 +225,10 @@ impl Export<'_> {
                     Source::Reactor | Source::Timer => self.ids.hub(wake.ring),
                     Source::Unknown => 0,
                 };
-                events[self.processor(wake.ring)].push(Happened {
+                // Processors are in no order at one moment: what comes right after the stop is on its.
+                let at_once = waited.is_some_and(|wait| wait.nanos() == 0);
+                let ring = ran_on.filter(|_| at_once).unwrap_or(wake.ring);
+                events[self.processor(ring)].push(Happened {
                     // The clocks of two processors may differ a bit: not before the wait, nor after it.
                     time: slice.begin,
                     thread,

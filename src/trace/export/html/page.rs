@@ -195,7 +195,7 @@ impl Page {
             None => format!("reason {code}"),
         });
         Self {
-            program: program(&names),
+            program: names.program().into_owned(),
             recorded: recorded(trace),
             duration: (timeline.end() - timeline.begin()).max(1),
             tiles: tiles(trace, timeline, &histograms[0]),
@@ -253,7 +253,7 @@ fn tiles(
             figures::thousands(per(switches as f64, seconds) as u64),
         ),
         (
-            "of the hubs' time running",
+            "hubs running",
             format!("{:.1} %", 100.0 * per(running as f64, available)),
         ),
         ("wakes", figures::thousands(timeline.wakes().len() as u64)),
@@ -487,13 +487,6 @@ fn marks(index: &mut Index<'_>, thinning: &mut Vec<String>) -> Vec<(u64, u32)> {
     }
     marks.sort_unstable();
     marks
-}
-
-/// Without the directories, which are among the facts.
-fn program(names: &Names<'_>) -> String {
-    let program = names.program();
-    let name = program.rsplit('/').find(|part| !part.is_empty());
-    name.unwrap_or(&program).to_owned()
 }
 
 /// As `on 2026-11-21 at 14:03:22 UTC`.

@@ -193,7 +193,11 @@ impl Scheduler {
                 let outside = self.hubs.len() as u16;
                 if !self.waiting.is_empty() {
                     let idle = self.waiting.remove(0);
-                    let by = Source::Actor(Actor::Thread(77));
+                    // Or a timer of nobody knows which thread.
+                    let by = match self.random(2) {
+                        0 => Source::Actor(Actor::Thread(77)),
+                        _ => Source::Timer,
+                    };
                     let (greenlet, run) = (idle.greenlet, self.runs[&idle.greenlet]);
                     let outcome = Ended::Cancelled;
                     let wake = Event::Wake {
