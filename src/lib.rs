@@ -94,7 +94,9 @@
 //!
 //! | feature | by default | what it adds |
 //! |---|---|---|
-//! | `stacks` | off | reports of a blocked hub show its whole stack, with names and lines; takes the crates framehop and backtrace |
+//! | `stacks` | off | dumps and reports of a blocked hub show whole stacks, with names and lines; takes the crates framehop and backtrace |
+//! | `analysis` | off | `trace::analysis`, which reads traces; takes the crates hdrhistogram, prost, serde and serde_json |
+//! | `cli` | off | the command `greenlet-trace`, which reports on traces, checks and exports them |
 //! | `top` | off | the command `greenlet-top`, which shows what hubs and greenlets of a running program do: see [`trace::serve`] |
 //! | `tracing` | off | `trace::TracingLayer`, which records spans and events of the crate `tracing` |
 //!
