@@ -45,6 +45,7 @@
 //! | much stack for a moment | [`on_thread_stack`] |
 //! | another allocator than the system's | [`OnWorker`] |
 //! | what went wrong | [`Deadlock`], [`BlockedHub`] |
+//! | what the scheduler does | [`trace`] |
 //! | what every greenlet does | [`dump`](dump()), [`Dump`], [`DumpOptions`] |
 //! | numbers | [`stats`], [`Runtime::stats`]; [`stack_usage`], [`Runtime::stack_usage`]; [`metrics()`], [`Runtime::metrics`] |
 //! | what can fail | [`BuildError`], [`ThreadLocalsError`], [`Cancelled`] |
