@@ -95,6 +95,8 @@
 //! | feature | by default | what it adds |
 //! |---|---|---|
 //! | `stacks` | off | reports of a blocked hub show its whole stack, with names and lines; takes the crates framehop and backtrace |
+//! | `top` | off | the command `greenlet-top`, which shows what hubs and greenlets of a running program do: see [`trace::serve`] |
+//! | `tracing` | off | `trace::TracingLayer`, which records spans and events of the crate `tracing` |
 //!
 //! # What a greenlet does not have of its own
 //!

@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         waits_in_sync_that_nobody_ends_are_a_deadlock: passes,
         a_deadlock_is_found_while_it_is_recorded_and_written: passes,
         a_deadlock_within_a_scope_ends_the_scope: passes,
+        an_open_live_view_hides_no_deadlock_and_makes_none: passes,
     ];
     if let Ok(name) = env::var(CHILD) {
         let test = tests.iter().find(|test| test.name == name);
@@ -294,6 +295,42 @@ fn a_deadlock_within_a_scope_ends_the_scope() {
     let main = &deadlock.greenlets[0];
     assert_eq!(main.waits, "for the greenlets of its scope");
     assert_eq!(unwound.load(SeqCst), 3, "before try_run returns");
+}
+
+/// Its threads are the crate's own: one that accepts, and one for each connection, however busy it is.
+fn an_open_live_view_hides_no_deadlock_and_makes_none() {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    let path = env::temp_dir().join(format!("greenlet-deadlock-{}", std::process::id()));
+    let server = greenlet::trace::serve(&path).unwrap();
+    let ask = |request: &str| {
+        let mut client = UnixStream::connect(&path).unwrap();
+        writeln!(client, "{request}").unwrap();
+        let mut answer = [0; 3];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"ok ");
+        client
+    };
+    let clients = ["info", "trace"].map(ask);
+    let runtime = runtime(2);
+    // Time and again, while threads of the view come and go.
+    for _ in 0..5 {
+        let dump = ask("dump");
+        let deadlock = deadlock(runtime.try_run(greenlet::park));
+        assert_eq!(deadlock.greenlets.len(), 1);
+        drop(dump);
+    }
+    // This thread may wake it, and it waits in no call of the crate's.
+    let parked = runtime.spawn(greenlet::park);
+    for _ in 0..20 {
+        drop(ask("dump"));
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(!parked.is_finished());
+    parked.thread().unpark();
+    parked.join().unwrap();
+    drop((clients, server));
+    assert!(!path.exists());
 }
 
 fn two_mutexes_that_are_locked_crosswise_are_a_deadlock() {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use greenlet::trace::serve;
+use greenlet::trace::{self, Options, serve};
 use support::child;
 use support::process::wait_until;
 use support::temp::TempDir;
@@ -310,4 +310,36 @@ fn a_socket_that_cannot_be_opened_is_told_and_the_program_goes_on() {
         let line = "greenlet: GREENLET_TOP=/nowhere/at/all: ";
         assert!(stderr.contains(line), "{stderr}");
     }
+}
+
+/// Somebody looks, and the program wants to record: it may, and who looks sees that from then on.
+#[test]
+fn the_program_may_record_while_somebody_looks() {
+    const NAME: &str = "the_program_may_record_while_somebody_looks";
+    child::alone(NAME, || {
+        let _watchdog = watched();
+        let folder = TempDir::new();
+        let path = folder.join("top");
+        let runtime = runtime(1);
+        let _server = serve(&path).unwrap();
+        let mut first = Client::connect(&path);
+        first.send("trace");
+        assert_eq!(first.line(), "ok stream\n");
+        let file = folder.join("trace");
+        trace::start(Options::stream(&file)).unwrap();
+        // Its stream ends, after what was recorded for it.
+        io::copy(&mut first.0, &mut io::sink()).expect("the end");
+        let mut second = Client::connect(&path);
+        second.send("trace");
+        assert_eq!(second.line(), "ok stream\n");
+        runtime.run(|| (0..10_000).for_each(|_| greenlet::yield_now()));
+        second.0.read_exact(&mut vec![0; 160_000]).unwrap();
+        drop(second);
+        thread::sleep(Duration::from_millis(200));
+        // It is not the one who looked that has switched it on.
+        assert!(trace::is_on());
+        let summary = trace::stop().unwrap().expect("it was on");
+        assert!(summary.events >= 20_000);
+        assert!(!trace::is_on());
+    });
 }

@@ -71,7 +71,7 @@ pub struct HubDurations {
     pub latencies: Histogram,
 }
 
-/// The numbers of the blocking pool; see [`blocking`](crate::blocking).
+/// The numbers of the blocking pool; see [`blocking`](crate::blocking()).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BlockingMetrics {

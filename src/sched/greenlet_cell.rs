@@ -108,7 +108,7 @@ pub(super) struct Run {
     pub(super) thread_pointer: usize,
     /// On its stack, while it is started.
     pub(super) yielder: *const GreenletYielder,
-    /// Where it left the CPU last, on its stack; null before that. Written by the greenlet, read by
+    /// Where it left the CPU to wait, on its stack; null before that, and when it has left to yield. Written by the greenlet, read by
     /// anybody; what it points to may have gone.
     pub(super) left_at: AtomicPtr<LeftAt>,
     /// Inside `on_thread_stack`, where it cannot park.
@@ -135,7 +135,7 @@ pub(super) struct Run {
     pub(super) ground: Option<GreenletGround>,
 }
 
-/// Where a greenlet has left the CPU: what unwinding its stack starts from.
+/// Where a greenlet has left the CPU to wait: what unwinding its stack starts from.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LeftAt {
@@ -231,8 +231,8 @@ impl GreenletCell {
         (self.parent != 0).then(|| Id::new(self.parent))
     }
 
-    /// The address of the [`LeftAt`] of when it left the CPU last; 0 if it never has. There is none any
-    /// more once it runs again.
+    /// The address of the [`LeftAt`] of when it left the CPU to wait; 0 if it never has, or has left it to yield
+    /// since. There is none any more once it runs again.
     pub(super) fn left_at(&self) -> usize {
         // SAFETY: alive, as `&self` shows, and an atomic, so it does not matter who uses the rest.
         unsafe { (*self.run.get()).left_at.load(Relaxed) }.addr()

@@ -1,7 +1,7 @@
 //! Parking: the one way in which anything waits.
 
 use std::cell::UnsafeCell;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::coarse_clock;
@@ -114,8 +114,10 @@ fn park_greenlet<C: FnOnce(Waker)>(
     let commit = UnsafeCell::new(Some(commit));
     let parking = Parking::new(deadline, shielded, &commit);
     cell.cell().waits_for().begin(wait, coarse_clock::now());
+    // Lives until the greenlet is back, for those who look at it meanwhile.
+    let left_at = LeftAt::here();
     // SAFETY: `cell` is the running greenlet.
-    let run = unsafe { switch_out(cell, Handoff::Park(parking)) };
+    let run = unsafe { switch_out(cell, &raw const left_at, Handoff::Park(parking)) };
     cell.cell().waits_for().end();
     let outcome = cell.header().outcome();
     if deadline.is_some() {
@@ -149,24 +151,21 @@ pub(super) fn forget_timer(cell: &GreenletCell, run: *mut Run, outcome: Outcome)
     drop(waker);
 }
 
-/// Leaves the CPU. Returns when the greenlet is resumed, perhaps on another worker.
+/// Leaves the CPU at `left_at`, null if that is not noted. Returns when the greenlet is resumed, perhaps on
+/// another worker.
 ///
 /// # Safety
 ///
 /// `cell` is the running greenlet.
 #[inline]
-unsafe fn switch_out(cell: &GreenletCell, handoff: Handoff) -> *mut Run {
+unsafe fn switch_out(cell: &GreenletCell, left_at: *const LeftAt, handoff: Handoff) -> *mut Run {
     let run = cell.run.get();
-    // Lives until the greenlet is back, for those who look at it meanwhile.
-    let left_at = LeftAt::here();
     // SAFETY: the greenlet runs, so its `run` is its own; the yielder lies on its stack.
     unsafe {
         if (*run).off_stack {
             cannot_park();
         }
-        (*run)
-            .left_at
-            .store((&raw const left_at).cast_mut(), Relaxed);
+        (*run).left_at.store(left_at.cast_mut(), Relaxed);
         (*(*run).yielder).suspend(handoff);
     }
     run
@@ -191,8 +190,9 @@ pub(crate) fn yield_now() {
     let Some(cell) = current::get().greenlet() else {
         return std::thread::yield_now();
     };
+    // Where it is is not noted: with a thousand greenlets that yield, another line of the cache costs a tenth.
     // SAFETY: `cell` is the running greenlet.
-    unsafe { switch_out(cell, Handoff::Yield) };
+    unsafe { switch_out(cell, ptr::null(), Handoff::Yield) };
     unwind_if(cell);
 }
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use self::client::Client;
 use self::socket::Socket;
-pub(super) use self::stream::give_way;
+pub(super) use self::stream::{give_way, is_for_clients};
 use crate::blocking;
 use crate::lock::StaticMutex;
 use crate::record::OwnThread;

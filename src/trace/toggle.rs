@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use super::options::{Mode, Options};
+use super::serve;
 use super::{is_on, start, stop};
 use crate::blocking;
 use crate::record::OwnThread;
@@ -52,7 +53,7 @@ fn toggle(signal: &Listening, options: &Options) {
     for time in 1_u32.. {
         let mut done = || -> io::Result<()> {
             wait();
-            if !is_on() {
+            if !is_on() || serve::is_for_clients() {
                 start(options.numbered(time))?;
                 tell(format_args!("recording is on"));
                 wait();

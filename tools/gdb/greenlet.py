@@ -333,7 +333,7 @@ def show_frames(frame):
 
 def show_parked(greenlet):
     if not greenlet.left_at:
-        print("    it has not left the CPU yet")
+        print("    where it is was not noted: it has yielded, or never left the CPU")
         return
     try:
         target = struct.unpack("=QQQ", read(greenlet.left_at, 24))

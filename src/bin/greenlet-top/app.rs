@@ -5,7 +5,8 @@ use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use greenlet::trace::{Greenlet as Number, Lint, Report, Stream, Timeline, Trace};
+use greenlet::trace::Greenlet as Number;
+use greenlet::trace::analysis::{Lint, Report, Stream, Timeline, Trace};
 
 use crate::connection::News;
 use crate::dump::Dump;
@@ -15,6 +16,9 @@ use crate::text;
 
 /// How long a window is, for which usage is shown.
 pub(crate) const WINDOW: Duration = Duration::from_secs(1);
+
+/// Events are taken so often, however often keys are pressed: see [`Stream::take`].
+const TAKE: Duration = Duration::from_millis(100);
 
 /// By what greenlets are sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +66,7 @@ pub(crate) struct App {
     pub(crate) hubs: Vec<HubRow>,
     pub(crate) is_paused: bool,
     window_end: Instant,
+    next_take: Instant,
     /// The last dump, or why there is none.
     pub(crate) dump: Option<Result<Dump, String>>,
     pub(crate) lints: Option<Lints>,
@@ -154,6 +159,7 @@ impl App {
             hubs: Vec::new(),
             is_paused: false,
             window_end: Instant::now() + WINDOW,
+            next_take: Instant::now() + TAKE,
             dump: None,
             lints: None,
         }
@@ -182,8 +188,11 @@ impl App {
 
     /// Reads what has come, and ends the window if it is time. To be called some times a second.
     pub(crate) fn tick(&mut self) {
-        let records = self.stream.take();
-        self.model.apply(&records, &self.stream);
+        if Instant::now() >= self.next_take {
+            self.next_take = Instant::now() + TAKE;
+            let records = self.stream.take();
+            self.model.apply(&records, &self.stream);
+        }
         if let Some(Lints::Wanted(found)) = &self.lints {
             match found.try_recv() {
                 Ok(found) => self.lints = Some(Lints::Found(found)),
@@ -199,8 +208,10 @@ impl App {
         }
         self.window_end = Instant::now() + WINDOW;
         // What has ended keeps its last window.
-        if self.trouble.is_none() {
-            self.model.end_window();
+        if self.trouble.is_none()
+            && let Some(settled) = self.model.settled()
+        {
+            self.model.end_window(settled);
         }
         if !self.is_paused {
             self.arrange();
@@ -213,7 +224,9 @@ impl App {
             let records = self.stream.take();
             self.model.apply(&records, &self.stream);
         }
-        self.model.end_window();
+        if let Some(now) = self.model.now() {
+            self.model.end_window(now);
+        }
         self.arrange();
     }
 
@@ -248,7 +261,7 @@ impl App {
         /// As many rows as anybody looks through.
         const MOST: usize = 2000;
         let several = self.several_runtimes();
-        let now = self.model.now().unwrap_or(0);
+        let now = self.model.shown();
         let filter = self.filter.to_lowercase();
         let passes = |greenlet: &&Greenlet| {
             let has = |text: &str| text.to_lowercase().contains(&filter);

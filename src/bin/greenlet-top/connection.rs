@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::thread;
 use std::time::Duration;
@@ -154,7 +154,7 @@ fn follow_once(path: &Path, news: &SyncSender<News>) -> io::Result<()> {
     }
 }
 
-fn ask_for_dumps(path: &PathBuf, wanted: &Receiver<()>, news: &SyncSender<News>) {
+fn ask_for_dumps(path: &Path, wanted: &Receiver<()>, news: &SyncSender<News>) {
     while wanted.recv().is_ok() {
         // Several that were wanted meanwhile are one.
         while wanted.try_recv().is_ok() {}

@@ -79,13 +79,6 @@ impl Rates {
     pub(crate) fn sum(&self, name: &str) -> Option<f64> {
         self.last.sums.get(name).copied()
     }
-
-    /// Switches of all hubs in a second.
-    pub(crate) fn switches(&self) -> f64 {
-        let hubs = self.hubs();
-        hubs.filter_map(|hub| self.growth(hub, "switches_total"))
-            .sum()
-    }
 }
 
 #[cfg(test)]
@@ -120,6 +113,5 @@ mod tests {
         rates.add(at(200));
         let rate = rates.growth((1, 0), "switches_total").unwrap();
         assert!((1_000.0..=10_000.0).contains(&rate), "{rate}");
-        assert_eq!(rates.switches(), rate);
     }
 }

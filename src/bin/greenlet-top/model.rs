@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use greenlet::trace::{Event, Greenlet as Number, Record, State, Stop, Stream, Text, Wait};
+use greenlet::trace::analysis::{Record, Stream};
+use greenlet::trace::{Event, Greenlet as Number, State, Stop, Text, Wait};
 
 /// A hub: the number of its runtime, and its own.
 pub(crate) type HubKey = (u16, u16);
@@ -15,10 +16,10 @@ pub(crate) struct Model {
     pub(crate) hubs: BTreeMap<HubKey, Hub>,
     /// Greenlets that have ended since it began.
     pub(crate) ended: u64,
-    /// Greenlets that keep their hubs from running others, the latest last.
-    pub(crate) long_runs: Vec<LongRun>,
     /// When it was how late by the clock of the trace, as far as that can be told.
     clock: Option<(Instant, u64)>,
+    /// The time of the newest event.
+    newest: u64,
     /// When the present window began.
     window_begun: u64,
     /// How long the last one was.
@@ -57,10 +58,6 @@ pub(crate) struct Greenlet {
     present: Usage,
     /// In the last window.
     pub(crate) last: Usage,
-    /// Since it is known.
-    pub(crate) total: Usage,
-    /// Bytes of stack used, and that there are, if that was sampled.
-    pub(crate) stack: Option<(u64, u64)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,32 +82,13 @@ pub(crate) struct Usage {
     latency: u64,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LongRun {
-    pub(crate) greenlet: Number,
-    pub(crate) hub: HubKey,
-    pub(crate) in_kernel: bool,
-    pub(crate) nanos: u64,
-}
-
-/// So many long runs are kept.
-const LONG_RUNS: usize = 100;
+/// Events are kept back until those of all rings have come: so late they are at the most, in nanoseconds.
+const LATE: u64 = 300_000_000;
 
 impl Usage {
     /// The mean time from ready to running.
     pub(crate) fn mean_latency(&self) -> Option<u64> {
         self.latency.checked_div(self.latencies)
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.running += other.running;
-        self.ready += other.ready;
-        self.waiting += other.waiting;
-        self.runs += other.runs;
-        self.longest_run = self.longest_run.max(other.longest_run);
-        self.latest = self.latest.max(other.latest);
-        self.latencies += other.latencies;
-        self.latency += other.latency;
     }
 }
 
@@ -126,8 +104,6 @@ impl Greenlet {
             counted: time,
             present: Usage::default(),
             last: Usage::default(),
-            total: Usage::default(),
-            stack: None,
         }
     }
 
@@ -251,35 +227,9 @@ impl Model {
                 }
             }
             Event::Name { greenlet, name } => self.greenlet(greenlet, time).name = name,
-            Event::Stack {
-                greenlet,
-                used,
-                size,
-            } => {
-                if let Some(greenlet) = self.greenlets.get_mut(&greenlet) {
-                    greenlet.stack = Some((used, size));
-                }
-            }
             Event::Steal { .. } => self.hub(hub).present.steals += 1,
             Event::Sleep => self.hub(hub).is_asleep = true,
             Event::Awake => self.hub(hub).is_asleep = false,
-            Event::LongRun {
-                greenlet,
-                hub,
-                runtime,
-                in_kernel,
-                nanos,
-                ..
-            } => {
-                self.long_runs.push(LongRun {
-                    greenlet,
-                    hub: (runtime, hub),
-                    in_kernel,
-                    nanos,
-                });
-                let surplus = self.long_runs.len().saturating_sub(LONG_RUNS);
-                self.long_runs.drain(..surplus);
-            }
             _ => {}
         }
     }
@@ -295,6 +245,7 @@ impl Model {
 
     /// An event of this time has come: it is at least as late.
     fn set_clock(&mut self, time: u64) {
+        self.newest = self.newest.max(time);
         if self.now().is_none_or(|now| now < time) {
             self.clock = Some((Instant::now(), time));
         }
@@ -306,14 +257,23 @@ impl Model {
         Some(time + then.elapsed().as_nanos() as u64)
     }
 
-    /// Ends a window: what was counted in it is what is shown.
-    pub(crate) fn end_window(&mut self) {
-        let Some(now) = self.now() else {
+    /// Up to when all events have come, and were applied.
+    pub(crate) fn settled(&self) -> Option<u64> {
+        self.now().map(|now| now.saturating_sub(LATE))
+    }
+
+    /// The moment that is shown: when what is known of greenlets was so.
+    pub(crate) fn shown(&self) -> u64 {
+        self.settled().unwrap_or(0).max(self.newest)
+    }
+
+    /// Ends a window at a moment up to which all events were applied: what was counted in it is what is shown.
+    pub(crate) fn end_window(&mut self, now: u64) {
+        if now <= self.window_begun || self.window_begun == 0 {
             return;
-        };
+        }
         for greenlet in self.greenlets.values_mut() {
             greenlet.count(now);
-            greenlet.total.add(&greenlet.present);
             greenlet.last = std::mem::take(&mut greenlet.present);
         }
         for hub in self.hubs.values_mut() {
@@ -340,6 +300,9 @@ mod tests {
                 ring: 0,
                 event,
             };
+            if model.window_begun == 0 {
+                model.window_begun = time;
+            }
             model.apply_one(&record, Some(HUB));
             model.set_clock(time);
         }
@@ -389,12 +352,12 @@ mod tests {
             (5_100, run(1)),
             (5_150, stop(1, Stop::Yield)),
         ]);
-        model.end_window();
+        model.end_window(5_550);
         let greenlet = &model.greenlets[&1];
         assert_eq!(greenlet.last.running, 750);
         assert_eq!(greenlet.last.waiting, 3_000);
         // And since it has yielded it is ready.
-        assert!(greenlet.last.ready >= 400);
+        assert_eq!(greenlet.last.ready, 300 + 100 + 400);
         assert_eq!(greenlet.last.runs, 2);
         assert_eq!(greenlet.last.longest_run, 700);
         assert_eq!(greenlet.last.latest, 300);
@@ -407,17 +370,12 @@ mod tests {
     #[test]
     fn who_runs_through_a_window_has_run_all_the_time() {
         let mut model = model(&[(1_000, spawn(1)), (1_000, run(1))]);
-        std::thread::sleep(Duration::from_millis(5));
-        model.end_window();
-        let first = model.greenlets[&1].last.running;
-        assert!(first >= 5_000_000);
-        assert_eq!(model.hubs[&HUB].last.busy, first);
-        std::thread::sleep(Duration::from_millis(5));
-        model.end_window();
-        let greenlet = &model.greenlets[&1];
-        let window = model.window.as_nanos() as u64;
-        assert_eq!(greenlet.last.running, window);
-        assert_eq!(greenlet.total.running, first + window);
+        model.end_window(6_000);
+        assert_eq!(model.greenlets[&1].last.running, 5_000);
+        assert_eq!(model.hubs[&HUB].last.busy, 5_000);
+        model.end_window(8_000);
+        assert_eq!(model.greenlets[&1].last.running, 2_000);
+        assert_eq!(model.window, Duration::from_nanos(2_000));
     }
 
     #[test]

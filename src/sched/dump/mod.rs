@@ -142,7 +142,7 @@ pub struct GreenletDump {
     pub state: GreenletState,
     /// Who has called whom, the innermost function first; as a text, for people. With the feature
     /// `stacks` the whole stack, names and lines, without this crate's frames at both ends; otherwise where it
-    /// is, and nothing more. Empty where the stack could not be had: the greenlet did not stay in one
+    /// is, and nothing more. Empty where the stack could not be had: the greenlet has yielded, or did not stay in one
     /// place for long enough, or there are more than [`max_stacks`](DumpOptions::max_stacks).
     pub stack: Vec<String>,
     /// How many bytes of its stack were in use, if it was not running.

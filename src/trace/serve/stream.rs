@@ -105,6 +105,14 @@ impl Drop for Subscription {
     }
 }
 
+/// Whether recording is on for clients only, so that the program may switch it on.
+pub(in super::super) fn is_for_clients() -> bool {
+    let ours = OURS.lock();
+    let session = record::session();
+    let is_on = |ours: &Ours| session.is_some_and(|session| Arc::ptr_eq(&session, &ours.session));
+    ours.as_ref().is_some_and(is_on)
+}
+
 /// Ends recording that was switched on for clients, because the program wants to record: their streams end,
 /// and when they come again they see what the program records.
 pub(in super::super) fn give_way() {
