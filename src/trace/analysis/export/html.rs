@@ -26,7 +26,7 @@ const SCRIPT: &str = include_str!("html/page/page.js");
 /// It shows how busy each hub was, a timeline of hubs and greenlets to zoom into, histograms of latencies, for what
 /// greenlets waited, what took longest, who woke whom, and what looks like a mistake.
 ///
-/// Its size is bounded, to some 5 MB: figures and histograms are of the whole trace, but the timeline is thinned
+/// Its size is bounded, to some 5 MB if names are of usual length: figures and histograms are of the whole trace, but the timeline is thinned
 /// out. It has at most 300 greenlets (those that ran, waited, were ready or switched most, and the first ones);
 /// what is shorter than some duration is joined to what is beside it, and shown as one block that says how many
 /// there are and how much of the time is running. The duration is the shortest with which at most 30,000 blocks
