@@ -1,6 +1,6 @@
 //! What programs of others find in exports of a recorded run is what the timeline says.
 //!
-//! `.ci/run trace_tools` installs the programs and runs this. Without them it is skipped.
+//! `.ci/run test_features` installs the programs and runs this. Without them it is skipped.
 
 mod support;
 

