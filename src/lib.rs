@@ -45,6 +45,7 @@
 //! | much stack for a moment | [`on_thread_stack`] |
 //! | another allocator than the system's | [`OnWorker`] |
 //! | what went wrong | [`Deadlock`], [`BlockedHub`] |
+//! | what the scheduler does | [`trace`] |
 //! | what every greenlet does | [`dump`](dump()), [`Dump`], [`DumpOptions`] |
 //! | numbers | [`stats`], [`Runtime::stats`]; [`stack_usage`], [`Runtime::stack_usage`]; [`metrics()`], [`Runtime::metrics`] |
 //! | what can fail | [`BuildError`], [`ThreadLocalsError`], [`Cancelled`] |
@@ -94,7 +95,9 @@
 //!
 //! | feature | by default | what it adds |
 //! |---|---|---|
-//! | `stacks` | off | reports of a blocked hub show its whole stack, with names and lines; takes the crates framehop and backtrace |
+//! | `stacks` | off | dumps and reports of a blocked hub show whole stacks, with names and lines; takes the crates framehop and backtrace |
+//! | `analysis` | off | `trace::analysis`, which reads traces; takes the crates hdrhistogram, prost, serde and serde_json |
+//! | `cli` | off | the command `greenlet-trace`, which reports on traces, checks and exports them |
 //! | `top` | off | the command `greenlet-top`, which shows what hubs and greenlets of a running program do: see [`trace::serve`] |
 //! | `tracing` | off | `trace::TracingLayer`, which records spans and events of the crate `tracing` |
 //!

@@ -10,7 +10,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use greenlet::trace::{self, Actor, Event, Options, Source, Summary, Trace};
+use greenlet::trace::analysis::Trace;
+use greenlet::trace::{self, Actor, Event, Options, Source, Summary};
 use serde_json::Value;
 use support::temp::TempDir;
 use support::{child, recorded, runtime, watched};

@@ -11,7 +11,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use greenlet::sync::{Condvar, Mutex, mpsc};
-use greenlet::trace::{self, Event, Lint, LintKind, Options, Report, Stop, Timeline, Trace};
+use greenlet::trace::analysis::{Lint, LintKind, Report, Timeline, Trace};
+use greenlet::trace::{self, Event, Options, Stop};
 use greenlet::{Builder, Runtime};
 use support::recursion::use_stack;
 use support::temp::TempDir;

@@ -10,9 +10,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
-use greenlet::trace::{
-    self, Actor, Options, Source, Timeline, Trace, check, check_whole, wait_reason,
-};
+use greenlet::trace::analysis::{Timeline, Trace, check, check_whole};
+use greenlet::trace::{self, Actor, Options, Source, wait_reason};
 use support::temp::TempDir;
 use support::{child, recorded, runtime, watched};
 

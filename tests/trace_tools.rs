@@ -1,18 +1,19 @@
 //! What programs of others find in exports of a recorded run is what the timeline says.
 //!
-//! `.ci/run trace_tools` installs the programs and runs this. Without them it is skipped.
+//! `.ci/run test_features` installs the programs and runs this. Without them it is skipped.
 
 mod support;
 
-#[path = "../src/trace/export/tests/checks.rs"]
+#[path = "../src/trace/analysis/export/tests/checks.rs"]
 mod checks;
-#[path = "../src/trace/export/tests/tools.rs"]
+#[path = "../src/trace/analysis/export/tests/tools.rs"]
 mod tools;
 
 use std::path::Path;
 use std::time::Duration;
 
-use greenlet::trace::{self, Options, Timeline, Trace};
+use greenlet::trace::analysis::{Timeline, Trace};
+use greenlet::trace::{self, Options};
 use support::temp::TempDir;
 use support::watchdog::Watchdog;
 use support::{recorded, runtime};
@@ -52,7 +53,7 @@ fn others_find_what_the_timeline_says() {
     };
     exported.check_perfetto(&tools);
     exported.check_perfetto_sched(&tools, true);
-    let schema = "src/trace/export/tests/chrome.schema.json";
+    let schema = "src/trace/analysis/export/tests/chrome.schema.json";
     exported.check_chrome(&tools, &Path::new(env!("CARGO_MANIFEST_DIR")).join(schema));
     exported.check_json_lines();
     exported.check_folded();

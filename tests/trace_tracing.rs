@@ -5,7 +5,8 @@ mod support;
 use std::sync::Once;
 use std::time::Duration;
 
-use greenlet::trace::{self, Actor, Options, Span as TraceSpan, Timeline, Trace, TracingLayer};
+use greenlet::trace::analysis::{Span as TraceSpan, Timeline, Trace};
+use greenlet::trace::{self, Actor, Options, TracingLayer};
 use support::temp::TempDir;
 use support::{go_to_hub, runtime, watched};
 use tracing::{Span, info, info_span, warn};

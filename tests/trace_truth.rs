@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use greenlet::Stats;
-use greenlet::trace::{self, Doing, Event, Options, Source, Stop, Summary, Timeline, Trace};
+use greenlet::trace::analysis::{Doing, Timeline, Trace};
+use greenlet::trace::{self, Event, Options, Source, Stop, Summary};
 use support::temp::TempDir;
 use support::watchdog::Watchdog;
 use support::{child, recorded, runtime};

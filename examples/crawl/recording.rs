@@ -62,10 +62,10 @@ fn write_report(
 ) -> Result<(), Box<dyn std::error::Error>> {
     use std::io::Write;
 
-    let trace = trace::Trace::open(trace)?;
-    let timeline = trace::Timeline::new(&trace);
+    let trace = trace::analysis::Trace::open(trace)?;
+    let timeline = trace::analysis::Timeline::new(&trace);
     let mut out = std::io::BufWriter::new(fs::File::create(report)?);
-    trace::export::html(&trace, &timeline, &mut out)?;
+    trace::analysis::export::html(&trace, &timeline, &mut out)?;
     out.flush()?;
     eprintln!("{}: open it in a browser", report.display());
     Ok(())

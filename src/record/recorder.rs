@@ -18,8 +18,7 @@ use crate::lock::StaticMutex;
 use crate::sys::task::TaskId;
 use crate::sys::thread;
 
-/// The epoch of the session that goes on; 0 if there is none. All that a hook looks at while recording is
-/// off.
+/// The epoch of the session that goes on; 0 if there is none.
 static EPOCH: AtomicU32 = AtomicU32::new(0);
 
 static SESSION: StaticMutex<Option<Current>> = StaticMutex::new(None);
@@ -164,6 +163,13 @@ impl Recorder {
         let recorder = Self::new(owner);
         recorder.join(Some(session.clone()));
         recorder
+    }
+
+    /// Whether it records: all that a hook of a hub looks at. It learns late that recording was switched, by
+    /// [`catch_up`](Self::catch_up).
+    #[inline]
+    pub(crate) fn takes_part(&self) -> bool {
+        self.epoch.get() != 0
     }
 
     /// Whether recording was switched on or off since this recorder has looked.

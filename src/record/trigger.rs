@@ -14,7 +14,7 @@ pub enum Trigger {
     /// A greenlet keeps its hub from running others for longer than
     /// [`blocked_after`](crate::RuntimeBuilder::blocked_after).
     LongRun,
-    /// A span has taken longer than [it should](crate::trace::SpanGuard::slower_than).
+    /// A span has taken longer than [it should](crate::trace::Span::slower_than).
     SlowSpan,
     /// A greenlet has panicked.
     Panic,

@@ -17,7 +17,7 @@ use super::usage::Sampler;
 use crate::abort::AbortOnUnwind;
 use crate::arch::{self, FloatControl};
 use crate::atomic::deque::{Injector, Steal};
-use crate::record::{self, Event, Owner, Recorder};
+use crate::record::{Event, Owner, Recorder};
 use crate::stack::{Pool, Trimmer};
 use crate::sys::clock;
 use crate::sys::task::TaskId;
@@ -168,6 +168,7 @@ impl Hub {
     pub(super) fn run(&self) {
         let guard = AbortOnUnwind::arm("a hub");
         current::set(Current::new(self, ptr::null()));
+        self.attend_recording();
         loop {
             // Now and then look around, however much there is to do.
             let tick = self.tick.get().wrapping_add(1);
@@ -259,7 +260,7 @@ impl Hub {
             let stolen = self.queue.rob(&self.shared.hubs[victim].stealer);
             if stolen.is_some() {
                 self.counters().steals.increment();
-                if record::is_on() {
+                if self.recorder.takes_part() {
                     let victim = hub_number(victim);
                     self.record(|_| Event::Steal { victim });
                 }
@@ -297,7 +298,7 @@ impl Hub {
         if self.shared.reactor.registered() > 0 {
             let mut wakes = self.wakes.take();
             let has_polled = self.shared.reactor.poll(&mut wakes);
-            if has_polled && record::is_on() {
+            if has_polled && self.recorder.takes_part() {
                 self.record_poll(wakes.len());
             }
             wakes.wake_all();
@@ -360,7 +361,7 @@ impl Hub {
         timers.expire(clock::now(), &mut |waker| wakes.push(waker));
         drop(timers);
         let any = !wakes.is_empty();
-        if any && record::is_on() {
+        if any && self.recorder.takes_part() {
             self.record_timers(wakes.len());
         }
         wakes.expire_all();
@@ -384,7 +385,7 @@ impl Hub {
             let mut wakes = self.wakes.take();
             let timeout = timeout.map(Duration::from_nanos);
             self.counters().sleeps.increment();
-            if record::is_on() {
+            if self.recorder.takes_part() {
                 self.record(|_| Event::Sleep);
             }
             let bed = &self.remote().bed;
@@ -393,7 +394,7 @@ impl Hub {
             if has_polled {
                 self.has_polled.set(true);
             }
-            if record::is_on() {
+            if self.recorder.takes_part() {
                 self.record_awake(has_polled.then_some(wakes.len()));
             }
             monitor::hub_woke();

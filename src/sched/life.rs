@@ -12,7 +12,7 @@ use super::inspect;
 use super::shared::Departed;
 use crate::abort::AbortOnUnwind;
 use crate::error::Cancelled;
-use crate::record::{self, Event};
+use crate::record::Event;
 use crate::tls;
 use crate::waker::Header;
 
@@ -140,7 +140,7 @@ impl Hub {
         let used = ground.used(self.shared().support);
         let site = greenlet.cell().spawned_at();
         self.shared().usage.note(site, greenlet.slot_size(), used);
-        if record::is_on() {
+        if self.recorder.takes_part() {
             let (number, size) = (greenlet.cell().id().number(), greenlet.slot_size());
             self.record(|_| Event::Stack {
                 greenlet: number,

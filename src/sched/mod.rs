@@ -90,13 +90,15 @@ pub(crate) use greenlet_cell::SpawnOptions;
 pub(crate) use histogram::{CLASSES, Histogram};
 pub(crate) use interrupt::Interruptible;
 pub(crate) use mains::Main;
-pub(crate) use monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked, runtimes, wake_hubs};
+pub(crate) use monitor::{
+    BLOCKED_AFTER, MonitorOptions, OnBlocked, await_reports, runtimes, wake_hubs,
+};
 pub(crate) use park::{
     assert_can_park, can_park, on_thread_stack, park, park_shielded, unwind_cancelled,
     unwind_if_cancelled, yield_now,
 };
 pub(crate) use quit::DumpsOnQuit;
-pub(crate) use recording::{record, statuses, who};
+pub(crate) use recording::{record, statuses, take_part, who};
 pub(crate) use shared::{Shared, slot_size, support};
 pub(crate) use spawn::{Spawned, spawn};
 pub(crate) use worker::{end, start};

@@ -150,9 +150,24 @@ pub(super) fn unwatch(shared: &Arc<Shared>) {
     drop(watched);
     MONITOR.notify();
     drop(MONITOR.round.lock());
-    if DELIVERIES.lock().thread != Some(thread::current().id()) {
+    if !is_delivering() {
         shared.reports.wait();
     }
+}
+
+/// Returns when all reports of blocked hubs are delivered that are on their way, unless that takes long or
+/// the caller is who they are delivered to.
+pub(crate) fn await_reports() {
+    if !is_delivering() {
+        for runtime in runtimes() {
+            runtime.reports.wait();
+        }
+    }
+}
+
+/// Whether the calling thread delivers reports.
+fn is_delivering() -> bool {
+    DELIVERIES.lock().thread == Some(thread::current().id())
 }
 
 /// The runtimes of this process that have begun and not ended, the oldest first.

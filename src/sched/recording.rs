@@ -175,6 +175,19 @@ impl Hub {
     }
 }
 
+/// Whether what this hub does, or a thread that is none, is recorded.
+#[inline]
+pub(super) fn is_on(hub: Option<&Hub>) -> bool {
+    hub.map_or_else(record::is_on, |hub| hub.recorder.takes_part())
+}
+
+/// Has the calling hub take part at once, if recording was switched on.
+pub(crate) fn take_part() {
+    if let Some(hub) = current::get().hub() {
+        hub.attend_recording();
+    }
+}
+
 /// A greenlet's park was ended, by the caller, who has the right to run it.
 #[cold]
 pub(super) fn record_wake(greenlet: &GreenletCell, current: Current) {

@@ -8,7 +8,6 @@ use super::greenlet_cell::{GreenletCell, Runnable};
 use super::hub::Hub;
 use super::recording;
 use super::shared::Shared;
-use crate::record;
 use crate::waker::{Header, Outcome};
 
 /// See [`WakeTable::schedule`](crate::waker::WakeTable::schedule).
@@ -22,7 +21,7 @@ pub(super) unsafe fn greenlet(header: NonNull<Header>) {
     let runnable = unsafe { Runnable::new(header.cast::<GreenletCell>()) };
     let shared = runnable.cell().shared();
     let current = current::get();
-    if record::is_on() {
+    if recording::is_on(current.hub()) {
         recording::record_wake(runnable.cell(), current);
     }
     match current.hub() {

@@ -14,7 +14,6 @@ use super::join::JoinSlot;
 use super::park;
 use super::recording;
 use super::shared::Shared;
-use crate::record;
 use crate::waker::Outcome;
 
 /// Queues a new greenlet of the runtime `shared`.
@@ -38,7 +37,7 @@ where
     let cell = unsafe { body::allocate(id, options, Arc::as_ptr(shared), f) };
     // SAFETY: new, so nobody else has the right to run it.
     let runnable = unsafe { Runnable::new(cell) };
-    if record::is_on() {
+    if recording::is_on(hub) {
         recording::record_spawn(runnable.cell());
     }
     match hub {

@@ -11,7 +11,6 @@ use super::hub::Hub;
 use super::park::{Handoff, Parking};
 use super::recording;
 use crate::arch::{self, FloatControl};
-use crate::record;
 use crate::tls;
 use crate::waker::{Header, Waker};
 
@@ -33,13 +32,13 @@ impl Hub {
         self.grant_budget();
         // Relaxed, here and below: see `inspect`, whose barrier does for both.
         remote.running.store(cell.as_ptr(), Relaxed);
-        if record::is_on() {
+        if self.recorder.takes_part() {
             self.record_run(greenlet);
         }
         // SAFETY: as above; it is started.
         let result = unsafe { self.resume(cell, run) };
         remote.running.store(ptr::null_mut(), Relaxed);
-        if record::is_on() {
+        if self.recorder.takes_part() {
             self.record_stop(greenlet, &result);
         }
         match result {
@@ -149,7 +148,7 @@ impl Hub {
         let greenlet = unsafe { cell.as_ref() };
         // SAFETY: as above.
         let Ok(waker) = (unsafe { Header::begin_park(cell.cast(), parking.shielded) }) else {
-            if record::is_on() {
+            if self.recorder.takes_part() {
                 recording::record_wake(greenlet, current::get());
             }
             // SAFETY: it was cancelled and does not park, so this hub has the right to run it.

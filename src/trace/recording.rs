@@ -52,7 +52,8 @@ static FLUSHED: AtomicU64 = AtomicU64::new(0);
 
 /// Switches recording on, for all runtimes of the process.
 ///
-/// What greenlets there are, which have started, is recorded first; of those that were only spawned, nothing is
+/// Hubs begin when they next look around, after 61 switches at the latest; the calling one, and those that sleep, at
+/// once. What greenlets there are, which have started, is recorded first; of those that were only spawned, nothing is
 /// known until they run. In a greenlet this is done on the blocking pool.
 ///
 /// # Errors
@@ -77,7 +78,9 @@ static FLUSHED: AtomicU64 = AtomicU64::new(0);
 /// # }
 /// ```
 pub fn start(options: Options) -> io::Result<()> {
-    blocking::offload(|| start_here(options))
+    blocking::offload(|| start_here(options))?;
+    sched::take_part();
+    Ok(())
 }
 
 fn start_here(options: Options) -> io::Result<()> {
@@ -144,6 +147,8 @@ fn stop_here() -> io::Result<Option<Summary>> {
     let Some(Running { thread, .. }) = running.take() else {
         return Ok(None);
     };
+    // They are recorded when they are delivered, with their stacks.
+    sched::await_reports();
     record::set_triggers(&[]);
     let Some(session) = record::stop() else {
         return Ok(None);

@@ -22,18 +22,18 @@ use crate::sched;
 /// }
 /// ```
 #[inline]
-pub fn span(name: &'static str) -> SpanGuard {
+pub fn span(name: &'static str) -> Span {
     let open = if record::is_on() {
         Some(Open::begin(name))
     } else {
         None
     };
-    SpanGuard { open }
+    Span { open }
 }
 
 /// A span that is open; by [`span`]. It ends when this is dropped.
 #[must_use = "a span ends when it is dropped"]
-pub struct SpanGuard {
+pub struct Span {
     /// None if recording was off when it began.
     open: Option<Open>,
 }
@@ -45,7 +45,7 @@ struct Open {
     limit: Option<(Instant, Duration)>,
 }
 
-impl SpanGuard {
+impl Span {
     /// If the span takes longer than this from here on, [`Trigger::SlowSpan`] is pulled at its end, and the
     /// trace has a mark there.
     ///
@@ -62,7 +62,7 @@ impl SpanGuard {
     }
 }
 
-impl Drop for SpanGuard {
+impl Drop for Span {
     #[inline]
     fn drop(&mut self) {
         if let Some(open) = self.open.take() {
@@ -103,10 +103,10 @@ impl Open {
     }
 }
 
-impl fmt::Debug for SpanGuard {
+impl fmt::Debug for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.open.as_ref().map(|open| open.name);
-        f.debug_struct("SpanGuard").field("name", &name).finish()
+        f.debug_struct("Span").field("name", &name).finish()
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use greenlet::trace::{Greenlet as Number, Lint, Report, Stream, Timeline, Trace};
+use greenlet::trace::Greenlet as Number;
+use greenlet::trace::analysis::{Lint, Report, Stream, Timeline, Trace};
 
 use crate::connection::News;
 use crate::dump::Dump;

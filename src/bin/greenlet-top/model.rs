@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use greenlet::trace::{Event, Greenlet as Number, Record, State, Stop, Stream, Text, Wait};
+use greenlet::trace::analysis::{Record, Stream};
+use greenlet::trace::{Event, Greenlet as Number, State, Stop, Text, Wait};
 
 /// A hub: the number of its runtime, and its own.
 pub(crate) type HubKey = (u16, u16);

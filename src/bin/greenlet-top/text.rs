@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use greenlet::trace::{Stream, Wait, wait_reason};
+use greenlet::trace::analysis::Stream;
+use greenlet::trace::{Wait, wait_reason};
 
 use crate::model::{Doing, Greenlet, HubKey};
 

@@ -33,7 +33,7 @@ Options:
     -h, --help         this
 
 A trace is written by a program that calls `greenlet::trace::start`, or that is started with
-`GREENLET_TRACE=FILE`.
+`GREENLET_TRACE=stream:FILE`.
 
 Exit status: 0 if all is well, 1 if the file cannot be read or `check` or `info` found something wrong,
 2 if the command line is not understood.

@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use greenlet::trace::{Event, Trace};
+use greenlet::trace::Event;
+use greenlet::trace::analysis::Trace;
 
 pub(crate) fn write(out: &mut dyn Write, trace: &Trace, greenlet: Option<u64>) -> io::Result<()> {
     for record in trace.records() {

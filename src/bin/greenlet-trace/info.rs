@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use greenlet::trace::Trace;
+use greenlet::trace::analysis::Trace;
 
 /// Answers whether nothing is damaged.
 pub(crate) fn write(out: &mut dyn Write, file: &Path, trace: &Trace) -> io::Result<bool> {

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use args::{Args, Command, Format};
-use greenlet::trace::{Report, Timeline, Trace, check, check_whole, export};
+use greenlet::trace::analysis::{Report, Timeline, Trace, check, check_whole, export};
 
 /// Something is wrong with the trace.
 const PROBLEM: u8 = 1;
