@@ -143,12 +143,16 @@ fn stop_here() -> io::Result<Option<Summary>> {
     if record::is_a_parents() {
         return Ok(None);
     }
+    if RUNNING.lock().is_none() {
+        return Ok(None);
+    }
+    // They are recorded when they are delivered, with their stacks. The last owner of a runtime runs destructors
+    // of the user's, and who listens may want to switch recording: with no lock held.
+    sched::await_reports();
     let mut running = RUNNING.lock();
     let Some(Running { thread, .. }) = running.take() else {
         return Ok(None);
     };
-    // They are recorded when they are delivered, with their stacks.
-    sched::await_reports();
     record::set_triggers(&[]);
     let Some(session) = record::stop() else {
         return Ok(None);
