@@ -54,3 +54,32 @@ fn a_block_that_is_read_is_one_blocks() {
     // Otherwise the model shows nothing.
     assert!(read.load(Relaxed) > 0 && refused.load(Relaxed) > 0);
 }
+
+#[test]
+fn what_is_read_of_a_block_that_is_written_was_written() {
+    let mut builder = Builder::new();
+    builder.preemption_bound = Some(1);
+    let seen = Arc::new(Count::new(0));
+    let most = seen.clone();
+    builder.check(move || {
+        let memory = Mapping::private(FEWEST_BLOCKS * BLOCK_BYTES).unwrap();
+        let ring = Arc::new(Ring::new(memory, 3, OWNER));
+        let reader = ring.clone();
+        let writing = thread::spawn(move || {
+            let writer = Writer::new(ring, Clock::Kernel);
+            let now = writer.record(event(1), None);
+            writer.record(event(2), Some(now));
+        });
+        let mut words = Vec::new();
+        for sequence in reader.sequences() {
+            let header = reader.read(sequence, &mut words).expect("it stays");
+            assert_eq!((header.sequence, header.owner), (0, OWNER));
+            let numbers: Vec<u64> = words.chunks(2).map(|event| event[1] >> 16).collect();
+            assert!([1, 2].starts_with(&numbers), "{numbers:?}");
+            most.fetch_max(numbers.len(), Relaxed);
+        }
+        writing.join().unwrap();
+    });
+    // Otherwise the model shows nothing.
+    assert_eq!(seen.load(Relaxed), 2);
+}
