@@ -123,7 +123,8 @@ pub enum Event {
         in_kernel: bool,
         /// For how many nanoseconds so far.
         nanos: u64,
-        /// Its stack, innermost function first, one on a line.
+        /// Its stack, innermost function first, one on a line; 0 while that is not known. The event comes once more,
+        /// with the same hub and time, when it is.
         stack: Text,
     },
     /// A greenlet has ended, whose use of its stack was sampled.

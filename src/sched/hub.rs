@@ -394,6 +394,8 @@ impl Hub {
             if has_polled {
                 self.has_polled.set(true);
             }
+            // What has woken it may be run without a look around.
+            self.attend_recording();
             if self.recorder.takes_part() {
                 self.record_awake(has_polled.then_some(wakes.len()));
             }

@@ -339,7 +339,10 @@ impl Report {
         let stack = self.sample.take().map(|sample| sample.describe());
         self.blocked.stack = stack.unwrap_or_default();
         if record::is_on() {
-            recording::record_long_run(self.runtime, &self.blocked);
+            // Once more, with its stack, whose names took a while.
+            if !self.blocked.stack.is_empty() {
+                recording::record_long_run(self.runtime, &self.blocked);
+            }
             record::pull(Trigger::LongRun);
         }
         match &self.listener {
@@ -488,17 +491,21 @@ impl HubWatch {
             self.is_reported = true;
             runtime.blocked.fetch_add(1, Relaxed);
             *runtime.reports.count() += 1;
+            let blocked = BlockedHub {
+                hub: index,
+                greenlet,
+                since: stopped,
+                activity,
+                stack: Vec::new(),
+            };
+            if record::is_on() {
+                recording::record_long_run(runtime.number, &blocked);
+            }
             reports.push(Report {
                 runtime: runtime.number,
                 pending: runtime.reports.clone(),
                 listener: options.on_blocked.clone(),
-                blocked: BlockedHub {
-                    hub: index,
-                    greenlet,
-                    since: stopped,
-                    activity,
-                    stack: Vec::new(),
-                },
+                blocked,
                 sample,
             });
         }

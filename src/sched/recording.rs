@@ -234,7 +234,10 @@ pub(super) fn record_long_run(runtime: u16, blocked: &BlockedHub) {
         runtime,
         in_kernel: matches!(blocked.activity, BlockedActivity::Waiting { .. }),
         nanos: u64::try_from(blocked.since.as_nanos()).unwrap_or(u64::MAX),
-        stack: recorder.text(&blocked.stack.join("\n")),
+        stack: match &*blocked.stack {
+            [] => 0,
+            stack => recorder.text(&stack.join("\n")),
+        },
     });
 }
 

@@ -391,7 +391,7 @@ impl<'a> Builder<'a> {
                 in_kernel,
                 nanos,
                 stack,
-            } => self.long_runs.push(LongRun {
+            } => self.long_run(LongRun {
                 time,
                 greenlet,
                 hub,
@@ -417,6 +417,19 @@ impl<'a> Builder<'a> {
             Event::Mark { who, name } => self.marks.push(Mark { time, who, name }),
             Event::Panic { who } => self.panics.push((time, who)),
             Event::Status { .. } => {}
+        }
+    }
+
+    /// One that is told again has its stack now.
+    fn long_run(&mut self, told: LongRun) {
+        let is_same = |run: &&mut LongRun| {
+            run.stack == 0
+                && (run.runtime, run.hub, run.greenlet) == (told.runtime, told.hub, told.greenlet)
+                && run.nanos == told.nanos
+        };
+        match self.long_runs.iter_mut().find(is_same) {
+            Some(run) => run.stack = told.stack,
+            None => self.long_runs.push(told),
         }
     }
 
