@@ -16,7 +16,8 @@ pub enum Trigger {
     LongRun,
     /// A span has taken longer than [it should](crate::trace::Span::slower_than).
     SlowSpan,
-    /// A greenlet has panicked.
+    /// A greenlet has panicked. With `panic = "abort"` the process ends before that can be told; there
+    /// [`Options::flight_in`](crate::trace::Options::flight_in) keeps the last events.
     Panic,
     /// Nothing can wake the greenlets that are left.
     Deadlock,
