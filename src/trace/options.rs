@@ -103,7 +103,8 @@ impl Options {
 
     /// Has the last events written to a file when one of these things happens: to `prefix`, to which a
     /// number and the [name](Trigger::name) of the trigger are added, as `-1-panic.trace`. No more than
-    /// one a second, and [ten](Self::most_snapshots) together.
+    /// one a second, and [ten](Self::most_snapshots) together, whatever pulls them: of two things within a second
+    /// only the first has its file, so leave out a trigger that is pulled all the time.
     pub fn snapshot_on(mut self, triggers: &[Trigger], prefix: impl AsRef<Path>) -> Self {
         self.triggers = triggers.to_vec();
         self.snapshots = prefix.as_ref().into();
