@@ -214,13 +214,45 @@ fn the_environment_switches_it() {
 }
 
 #[test]
+fn a_hub_that_has_no_room_in_the_file_is_told_of() {
+    let dir = TempDir::new();
+    let path = dir.join("flight");
+    // More than any file may have, so no disk is filled by trying.
+    let variable = format!("flight:{},ring={}", path.display(), isize::MAX);
+    let test = "a_hub_that_has_no_room_in_the_file_is_told_of";
+    let output = child::output(test, &[("GREENLET_TRACE", &variable)], || {
+        let _watchdog = watched();
+        runtime(2).run(|| recorded::work(20));
+        std::process::exit(0);
+    });
+    let Some(output) = output else { return };
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(told.matches("is not recorded").count(), 1, "{told}");
+    let bytes = fs::metadata(&path).unwrap().len();
+    assert!(bytes < 8 << 20, "{bytes} bytes are left");
+}
+
+#[test]
+fn a_stream_that_cannot_be_written_is_told_of_at_the_end() {
+    let test = "a_stream_that_cannot_be_written_is_told_of_at_the_end";
+    let told = child::passes(test, &[("GREENLET_TRACE", "stream:/dev/full")], || {
+        let _watchdog = watched();
+        runtime(2).run(|| recorded::work(20));
+        std::process::exit(0);
+    });
+    let Some(told) = told else { return };
+    assert!(told.contains("the trace is not complete: "), "{told}");
+}
+
+#[test]
 fn an_environment_that_makes_no_sense_is_refused() {
     let test = "an_environment_that_makes_no_sense_is_refused";
     child::passes(test, &[("GREENLET_TRACE", "flight,colour=red")], || {
         for _ in 0..2 {
             match Runtime::builder().hubs(1).build() {
-                Err(BuildError::Environment { name, value }) => {
-                    assert_eq!((name, &*value), ("GREENLET_TRACE", "flight,colour=red"));
+                Err(BuildError::Trace { value, reason }) => {
+                    assert_eq!(value, "flight,colour=red");
+                    assert!(reason.contains("colour=red"), "{reason}");
                 }
                 other => panic!("{other:?}"),
             }

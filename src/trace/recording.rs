@@ -221,8 +221,10 @@ pub(crate) fn flush() {
 
 /// The process ends: what was recorded is not to be lost.
 extern "C" fn at_end() {
-    // Nobody is left to be told.
-    let _: io::Result<_> = stop_here();
+    if let Err(error) = stop_here() {
+        // Not `eprintln`, which panics when standard error cannot be written.
+        let _ = writeln!(io::stderr(), "greenlet: the trace is not complete: {error}");
+    }
 }
 
 fn start_thread(
