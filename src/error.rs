@@ -53,6 +53,13 @@ pub enum BuildError {
         /// What it says.
         value: String,
     },
+    /// `GREENLET_TRACE` makes no sense.
+    Trace {
+        /// What it says.
+        value: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Greenlets cannot have thread-locals of their own in this process, and sharing the
     /// worker's was not asked for.
     ThreadLocals(ThreadLocalsError),
@@ -73,6 +80,9 @@ impl fmt::Display for BuildError {
             Self::Environment { name, value } => {
                 write!(f, "{name} must be a positive number, not {value:?}")
             }
+            Self::Trace { value, reason } => {
+                write!(f, "GREENLET_TRACE={value} makes no sense: {reason}")
+            }
             Self::ThreadLocals(error) => error.fmt(f),
             Self::Io(error) => write!(f, "the operating system refused: {error}"),
         }
@@ -84,7 +94,9 @@ impl std::error::Error for BuildError {
         match self {
             Self::ThreadLocals(error) => Some(error),
             Self::Io(error) => Some(error),
-            Self::Hubs(_) | Self::StackSize(_) | Self::Environment { .. } => None,
+            Self::Hubs(_) | Self::StackSize(_) | Self::Environment { .. } | Self::Trace { .. } => {
+                None
+            }
         }
     }
 }
@@ -101,15 +113,16 @@ impl From<ThreadLocalsError> for BuildError {
     }
 }
 
-/// `Io` keeps its kind; bad numbers are `InvalidInput`; no thread-locals is `Unsupported`.
+/// `Io` keeps its kind; bad numbers and texts are `InvalidInput`; no thread-locals is `Unsupported`.
 impl From<BuildError> for io::Error {
     fn from(error: BuildError) -> Self {
         match error {
             BuildError::Io(error) => error,
             BuildError::ThreadLocals(_) => io::Error::new(io::ErrorKind::Unsupported, error),
-            BuildError::Hubs(_) | BuildError::StackSize(_) | BuildError::Environment { .. } => {
-                io::Error::new(io::ErrorKind::InvalidInput, error)
-            }
+            BuildError::Hubs(_)
+            | BuildError::StackSize(_)
+            | BuildError::Environment { .. }
+            | BuildError::Trace { .. } => io::Error::new(io::ErrorKind::InvalidInput, error),
         }
     }
 }

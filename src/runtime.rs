@@ -395,7 +395,7 @@ impl RuntimeBuilder {
             .filter(|size| *size >= stack::MIN_SIZE)
             .and_then(|size| sched::slot_size(size, support))
             .ok_or(BuildError::StackSize(size))?;
-        trace::obey().map_err(|(name, value)| BuildError::Environment { name, value })?;
+        trace::obey().map_err(|(value, reason)| BuildError::Trace { value, reason })?;
         panic_message::install();
         blocking::set_limits(blocking_threads, blocking_queue);
         let monitor = MonitorOptions {

@@ -164,11 +164,10 @@ fn a_panic_and_a_slow_span_have_the_last_events_written() {
                 .join()
                 .unwrap_err();
             wait_until("a panic is written", || written(&dir).len() == 1);
-            // No more than one a second.
+            // No more than one a second of a kind; of another kind at once.
             greenlet::spawn(|| panic!("as it should"))
                 .join()
                 .unwrap_err();
-            greenlet::sleep(Duration::from_millis(1100));
             drop(trace::span("fast").slower_than(Duration::from_secs(100)));
             let slow = trace::span("slow").slower_than(Duration::from_millis(1));
             greenlet::sleep(Duration::from_millis(2));
@@ -255,13 +254,45 @@ fn a_greenlet_that_ends_the_process_leaves_a_whole_stream() {
 }
 
 #[test]
+fn a_hub_that_has_no_room_in_the_file_is_told_of() {
+    let dir = TempDir::new();
+    let path = dir.join("flight");
+    // More than any file may have, so no disk is filled by trying.
+    let variable = format!("flight:{},ring={}", path.display(), isize::MAX);
+    let test = "a_hub_that_has_no_room_in_the_file_is_told_of";
+    let output = child::output(test, &[("GREENLET_TRACE", &variable)], || {
+        let _watchdog = watched();
+        runtime(2).run(|| recorded::work(20));
+        std::process::exit(0);
+    });
+    let Some(output) = output else { return };
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(told.matches("is not recorded").count(), 1, "{told}");
+    let bytes = fs::metadata(&path).unwrap().len();
+    assert!(bytes < 8 << 20, "{bytes} bytes are left");
+}
+
+#[test]
+fn a_stream_that_cannot_be_written_is_told_of_at_the_end() {
+    let test = "a_stream_that_cannot_be_written_is_told_of_at_the_end";
+    let told = child::passes(test, &[("GREENLET_TRACE", "stream:/dev/full")], || {
+        let _watchdog = watched();
+        runtime(2).run(|| recorded::work(20));
+        std::process::exit(0);
+    });
+    let Some(told) = told else { return };
+    assert!(told.contains("the trace is not complete: "), "{told}");
+}
+
+#[test]
 fn an_environment_that_makes_no_sense_is_refused() {
     let test = "an_environment_that_makes_no_sense_is_refused";
     child::passes(test, &[("GREENLET_TRACE", "flight,colour=red")], || {
         for _ in 0..2 {
             match Runtime::builder().hubs(1).build() {
-                Err(BuildError::Environment { name, value }) => {
-                    assert_eq!((name, &*value), ("GREENLET_TRACE", "flight,colour=red"));
+                Err(BuildError::Trace { value, reason }) => {
+                    assert_eq!(value, "flight,colour=red");
+                    assert!(reason.contains("colour=red"), "{reason}");
                 }
                 other => panic!("{other:?}"),
             }

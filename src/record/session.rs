@@ -13,6 +13,7 @@ use super::file::Start;
 use super::ring::{BLOCK_BYTES, FEWEST_BLOCKS, Ring, Writer};
 use super::texts::Texts;
 use crate::lock::StaticMutex;
+use crate::sys::fault::write_stderr;
 use crate::sys::mapping::Mapping;
 
 /// Room for texts.
@@ -144,7 +145,8 @@ impl Session {
         self.rings.lock().failed.take()
     }
 
-    /// A new ring's writer. `None` if there is no memory, or no room on the disk.
+    /// A new ring's writer. `None` if there is no memory, or no room on the disk; the first time that is told on
+    /// standard error.
     pub(super) fn add_ring(&self, owner: Owner) -> Option<Writer> {
         let mut rings = self.rings.lock();
         let number = rings.all.len();
@@ -152,11 +154,11 @@ impl Session {
             _ if number == MOST_RINGS => Err(io::ErrorKind::QuotaExceeded.into()),
             Some(file) => {
                 let first = TEXTS_AT + TEXTS_BYTES as u64;
-                Mapping::of_file(
-                    file,
-                    first + (number * self.ring_bytes) as u64,
-                    self.ring_bytes,
-                )
+                let at = first + (number * self.ring_bytes) as u64;
+                // What the file has got of the disk's room before there was no more is of use to others.
+                Mapping::of_file(file, at, self.ring_bytes).inspect_err(|_| {
+                    let _ = file.set_len(at);
+                })
             }
             None => Mapping::private(self.ring_bytes),
         };
@@ -167,7 +169,15 @@ impl Session {
                 Some(Writer::new(ring, self.clock()))
             }
             Err(error) => {
-                rings.failed.get_or_insert(error);
+                if rings.failed.is_none() {
+                    let bytes = self.ring_bytes;
+                    let told = format!(
+                        "greenlet: a hub or thread is not recorded: {bytes} bytes for its events: {error}\n"
+                    );
+                    // Not `io::stderr`, whose lock a greenlet may have.
+                    write_stderr(told.as_bytes());
+                    rings.failed = Some(error);
+                }
                 None
             }
         }

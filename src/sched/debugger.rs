@@ -163,21 +163,22 @@ fn probe() {
     let words = [file.as_ptr().addr() as u64, file.len() as u64];
     let mut bytes = [0; mem::size_of::<Location<'_>>()];
     if read(ptr::from_ref(here).cast(), &mut bytes) {
-        store(address, find(&bytes, &words[0].to_ne_bytes()));
+        store(address, take(&mut bytes, &words[0].to_ne_bytes()));
         // With a zero byte at its end, or without.
         let with_zero = (words[1] + 1).to_ne_bytes();
-        let found = find(&bytes, &words[1].to_ne_bytes()).or_else(|| find(&bytes, &with_zero));
+        let found =
+            take(&mut bytes, &words[1].to_ne_bytes()).or_else(|| take(&mut bytes, &with_zero));
         store(length, found);
-        store(line, find(&bytes, &here.line().to_ne_bytes()));
-        store(column, find(&bytes, &here.column().to_ne_bytes()));
+        store(line, take(&mut bytes, &here.line().to_ne_bytes()));
+        store(column, take(&mut bytes, &here.column().to_ne_bytes()));
     }
     let text: Box<str> = file.into();
     let words = [text.as_ptr().addr() as u64, text.len() as u64];
     let mut bytes = [0; mem::size_of::<Box<str>>()];
     if read(ptr::from_ref(&text).cast(), &mut bytes) {
         let [address, length] = &GREENLET_DIRECTORY.text;
-        store(address, find(&bytes, &words[0].to_ne_bytes()));
-        store(length, find(&bytes, &words[1].to_ne_bytes()));
+        store(address, take(&mut bytes, &words[0].to_ne_bytes()));
+        store(length, take(&mut bytes, &words[1].to_ne_bytes()));
     }
 }
 
@@ -186,11 +187,12 @@ fn read(address: *const (), bytes: &mut [u8]) -> bool {
     task::read_memory(address.expose_provenance(), bytes).is_ok_and(|read| read == bytes.len())
 }
 
-fn find(bytes: &[u8], value: &[u8]) -> Option<usize> {
-    let mut values = bytes.chunks_exact(value.len());
-    values
-        .position(|bytes| bytes == value)
-        .map(|place| place * value.len())
+/// Where the value is. It is not found there again: a file's name may be as long as a column's number is high.
+fn take(bytes: &mut [u8], value: &[u8]) -> Option<usize> {
+    let mut values = bytes.chunks_exact_mut(value.len());
+    let place = values.position(|bytes| bytes == value)? * value.len();
+    bytes[place..place + value.len()].fill(0xff);
+    Some(place)
 }
 
 fn store(offset: &AtomicU32, found: Option<usize>) {
@@ -200,6 +202,16 @@ fn store(offset: &AtomicU32, found: Option<usize>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn equal_values_are_at_different_places() {
+        let mut bytes = [0; 16];
+        bytes[0] = 44;
+        bytes[12] = 44;
+        assert_eq!(take(&mut bytes, &44_u64.to_le_bytes()), Some(0));
+        assert_eq!(take(&mut bytes, &44_u32.to_le_bytes()), Some(12));
+        assert_eq!(take(&mut bytes, &44_u32.to_le_bytes()), None);
+    }
 
     #[test]
     fn the_layout_of_places_and_texts_is_found() {

@@ -11,15 +11,15 @@ use super::{Options, Trigger, start, toggle_on};
 const NAME: &str = "GREENLET_TRACE";
 
 /// Does what the variable says, the first time; later, and where it is not set or empty, nothing. `Err` is
-/// what it says if that makes no sense.
+/// what it says and what is wrong with that, if it makes no sense.
 ///
 /// Recording that cannot begin is told on standard error, and the program goes on.
-pub(crate) fn obey() -> Result<(), (&'static str, String)> {
-    static OBEYED: OnceLock<Result<(), String>> = OnceLock::new();
+pub(crate) fn obey() -> Result<(), (String, String)> {
+    static OBEYED: OnceLock<Result<(), (String, String)>> = OnceLock::new();
     let obeyed = OBEYED.get_or_init(|| {
         let text = env::var_os(NAME).unwrap_or_default();
         let text = text.to_string_lossy().into_owned();
-        let Some(wish) = Wish::parse(&text).ok_or(text)? else {
+        let Some(wish) = Wish::parse(&text).map_err(|reason| (text.clone(), reason))? else {
             return Ok(());
         };
         let begun = match wish.signal {
@@ -28,11 +28,11 @@ pub(crate) fn obey() -> Result<(), (&'static str, String)> {
         };
         if let Err(error) = begun {
             // Not `eprintln`, which panics when standard error cannot be written.
-            let _ = writeln!(io::stderr(), "greenlet: {NAME}: {error}");
+            let _ = writeln!(io::stderr(), "greenlet: {NAME}={text}: {error}");
         }
         Ok(())
     });
-    obeyed.clone().map_err(|text| (NAME, text))
+    obeyed.clone()
 }
 
 /// What the variable says.
@@ -43,34 +43,51 @@ struct Wish {
 }
 
 impl Wish {
-    /// `None`: it makes no sense. `Some(None)`: nothing is to be recorded.
-    fn parse(text: &str) -> Option<Option<Self>> {
+    /// `Err`: it makes no sense, and why. `None`: nothing is to be recorded.
+    fn parse(text: &str) -> Result<Option<Self>, String> {
         let mut parts = text.split(',').map(str::trim);
-        let (mode, path) = match parts.next()?.split_once(':') {
+        let first = parts.next().unwrap_or_default();
+        let (mode, path) = match first.split_once(':') {
+            Some((_, "")) => return Err(format!("there is no path in {first:?}")),
             Some((mode, path)) => (mode, path.to_owned()),
-            None => (text.split(',').next()?.trim(), default_path()),
+            None => (first, default_path()),
         };
         let mut options = match mode {
-            "" | "off" if path == default_path() => return Some(None),
+            "" | "off" if path == default_path() => return Ok(None),
             "flight" => Options::flight_in(&path),
             "stream" => Options::stream(&path),
-            _ => return None,
+            _ => {
+                let wanted = "\"stream\", \"stream:PATH\", \"flight\", \"flight:PATH\" or \"off\"";
+                return Err(format!("it begins with {first:?}, not with {wanted}"));
+            }
         };
         let mut signal = None;
         for part in parts {
-            let (key, value) = part.split_once('=')?;
+            let (key, value) = part.split_once('=').unwrap_or((part, ""));
+            let value = value.trim();
+            let wrong = |wanted: &str| format!("{part:?} is not {wanted}");
             match key.trim() {
-                "ring" => options = options.ring_size(bytes(value.trim())?),
-                "signal" => signal = Some(signal_named(value.trim())?),
+                "ring" => {
+                    let bytes =
+                        bytes(value).ok_or_else(|| wrong("ring=SIZE, as 65536, 64K, 16M or 1G"))?;
+                    options = options.ring_size(bytes);
+                }
+                "signal" => {
+                    let wanted = "signal=NAME, as USR1, USR2, HUP, or a number";
+                    signal = Some(signal_named(value).ok_or_else(|| wrong(wanted))?);
+                }
                 "on" => {
                     let triggers = value.split('+').map(|name| trigger_named(name.trim()));
-                    let triggers = triggers.collect::<Option<Vec<_>>>()?;
+                    let triggers = triggers.collect::<Option<Vec<_>>>().ok_or_else(|| {
+                        let known = Trigger::ALL.map(Trigger::name).join(", ");
+                        wrong(&format!("on=TRIGGER+TRIGGER.. of {known}"))
+                    })?;
                     options = options.snapshot_on(&triggers, &path);
                 }
-                _ => return None,
+                _ => return Err(wrong("ring=.., on=.. or signal=..")),
             }
         }
-        Some(Some(Self { options, signal }))
+        Ok(Some(Self { options, signal }))
     }
 }
 
@@ -113,14 +130,14 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Wish {
-        let wish = Wish::parse(text).unwrap_or_else(|| panic!("{text}"));
+        let wish = Wish::parse(text).unwrap_or_else(|reason| panic!("{text}: {reason}"));
         wish.unwrap_or_else(|| panic!("{text}"))
     }
 
     #[test]
     fn what_the_variable_says_is_understood() {
-        assert!(Wish::parse("").is_some_and(|wish| wish.is_none()));
-        assert!(Wish::parse("off").is_some_and(|wish| wish.is_none()));
+        assert!(Wish::parse("").is_ok_and(|wish| wish.is_none()));
+        assert!(Wish::parse("off").is_ok_and(|wish| wish.is_none()));
         let wish = parse("stream:/tmp/a.trace");
         assert!(wish.signal.is_none());
         assert!(format!("{:?}", wish.options).contains("Stream(\"/tmp/a.trace\")"));
@@ -135,19 +152,21 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for text in [
-            "on",
-            "off:path",
-            "flight,ring",
-            "flight,ring=4X",
-            "flight,ring=99999999999999999999",
-            "flight,ring=17179869184G",
-            "flight,on=fire",
-            "flight,signal=SIGNAL",
-            "flight,signal=65",
-            "flight,colour=red",
+        for (text, wrong) in [
+            ("on", "\"on\""),
+            ("off:path", "\"off:path\""),
+            ("stream:", "no path"),
+            ("flight,ring", "\"ring\""),
+            ("flight,ring=4X", "ring=4X"),
+            ("flight,ring=99999999999999999999", "SIZE"),
+            ("flight,ring=17179869184G", "SIZE"),
+            ("flight,on=fire", "long-run, slow-span"),
+            ("flight,signal=SIGNAL", "USR1"),
+            ("flight,signal=65", "signal=65"),
+            ("flight,colour=red", "colour=red"),
         ] {
-            assert!(Wish::parse(text).is_none(), "{text}");
+            let reason = Wish::parse(text).expect_err(text);
+            assert!(reason.contains(wrong), "{text}: {reason}");
         }
     }
 }

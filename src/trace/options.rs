@@ -8,7 +8,7 @@ use super::Trigger;
 /// A ring holds some hundred thousand events.
 const RING_BYTES: usize = 4 << 20;
 
-/// How many files triggers write, unless there may be more.
+/// How many files a trigger writes, unless there may be more.
 const SNAPSHOTS: usize = 10;
 
 /// How to record; for [`start`](super::start).
@@ -103,14 +103,14 @@ impl Options {
 
     /// Has the last events written to a file when one of these things happens: to `prefix`, to which a
     /// number and the [name](Trigger::name) of the trigger are added, as `-1-panic.trace`. No more than
-    /// one a second, and [ten](Self::most_snapshots) together.
+    /// one a second, and [ten](Self::most_snapshots), of each trigger.
     pub fn snapshot_on(mut self, triggers: &[Trigger], prefix: impl AsRef<Path>) -> Self {
         self.triggers = triggers.to_vec();
         self.snapshots = prefix.as_ref().into();
         self
     }
 
-    /// How many files triggers may write: ten unless this says otherwise.
+    /// How many files each trigger may write: ten unless this says otherwise.
     pub fn most_snapshots(mut self, count: usize) -> Self {
         self.most_snapshots = count;
         self

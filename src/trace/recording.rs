@@ -1,5 +1,6 @@
 //! Switching recording on and off.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -26,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const FLUSH: Duration = Duration::from_millis(250);
 /// A write to a file.
 const BUFFER: usize = 256 << 10;
-/// Between two files that triggers have written.
+/// Between two files that one trigger has written.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
 /// How long a flush waits.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -241,8 +242,10 @@ pub(crate) fn flush() {
 
 /// The process ends: what was recorded is not to be lost.
 extern "C" fn at_end() {
-    // Nobody is left to be told.
-    let _: io::Result<_> = stop_here();
+    if let Err(error) = stop_here() {
+        // Not `eprintln`, which panics when standard error cannot be written.
+        let _ = writeln!(io::stderr(), "greenlet: the trace is not complete: {error}");
+    }
 }
 
 fn start_thread(
@@ -262,10 +265,10 @@ fn start_thread(
         session,
         snapshots: Snapshots {
             prefix: options.snapshots.clone(),
-            left: options.most_snapshots,
+            most: options.most_snapshots,
             written: 0,
             last: options.last,
-            again: None,
+            kinds: HashMap::new(),
         },
     };
     thread::Builder::new()
@@ -287,11 +290,13 @@ struct Service {
 /// The files that triggers write.
 struct Snapshots {
     prefix: PathBuf,
-    left: usize,
+    /// Of each trigger.
+    most: usize,
     written: usize,
     last: Option<Duration>,
-    /// Not before this.
-    again: Option<Instant>,
+    /// How many files each trigger has written, and when it has written the last: so one that is pulled again and again
+    /// does not keep the others from theirs.
+    kinds: HashMap<Trigger, (usize, Instant)>,
 }
 
 impl Service {
@@ -340,17 +345,20 @@ impl Service {
 
 impl Snapshots {
     fn write(&mut self, session: &Arc<Session>, trigger: Trigger) {
-        let is_early = self.again.is_some_and(|again| Instant::now() < again);
-        if is_early || self.left == 0 {
+        let (count, last) = match self.kinds.get(&trigger) {
+            Some(&(count, last)) => (count, Some(last)),
+            None => (0, None),
+        };
+        let is_early = last.is_some_and(|last| last.elapsed() < SNAPSHOT_PAUSE);
+        if is_early || count == self.most {
             return;
         }
-        self.left -= 1;
         self.written += 1;
         let mut path = self.prefix.clone().into_os_string();
         path.push(format!("-{}-{trigger}.trace", self.written));
         let path = PathBuf::from(path);
         let result = write_snapshot(session.clone(), &path, self.last);
-        self.again = Some(Instant::now() + SNAPSHOT_PAUSE);
+        self.kinds.insert(trigger, (count + 1, Instant::now()));
         // Not `eprintln`, which panics when standard error cannot be written.
         let _ = match result {
             Ok(()) => writeln!(

@@ -111,6 +111,12 @@ fn warn(trace: &Trace) {
 fn output(path: Option<&Path>) -> io::Result<Box<dyn Write>> {
     Ok(match path {
         None => Box::new(BufWriter::new(io::stdout().lock())),
-        Some(path) => Box::new(BufWriter::new(File::create(path)?)),
+        Some(path) => {
+            let file = File::create(path).map_err(|error| {
+                let told = format!("{}: cannot be written: {error}", path.display());
+                io::Error::new(error.kind(), told)
+            })?;
+            Box::new(BufWriter::new(file))
+        }
     })
 }

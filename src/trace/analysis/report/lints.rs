@@ -95,7 +95,8 @@ impl LintKind {
         match self {
             Self::NeverYields => {
                 "greenlets are switched when they wait or yield, never by force; \
-                 while one computes, those in its hub's queue wait or must be stolen"
+                 while one computes, those in its hub's queue wait or must be stolen; \
+                 on a busy machine it may itself have waited for a processor"
             }
             Self::BlocksHub => {
                 "a system call that waits in the kernel keeps the whole hub, with all greenlets \

@@ -104,7 +104,10 @@ function showHead() {
 function finding({ kind, seen, explanation, advice, sites, people, count: number, cost }) {
   const item = make('li', {}, make('b', {}, kind), seen);
   const sentence = (words) => `${words.charAt(0).toUpperCase()}${words.slice(1).replace(/[.]$/, '')}.`;
-  item.append(make('p', { class: 'dim' }, `${sentence(explanation)} ${sentence(advice)}`));
+  const words = `${sentence(explanation)} ${sentence(advice)}`.split('`');
+  // Between backticks is code.
+  const parts = words.map((part, index) => (index % 2 ? make('code', {}, part) : part));
+  item.append(make('p', { class: 'dim' }, ...parts));
   const line = make('p', { class: 'dim' });
   for (const person of people) {
     const button = make('button', { type: 'button', class: 'link' }, nameOf(person));
