@@ -7,6 +7,8 @@ use std::env;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::Duration;
 
@@ -84,13 +86,22 @@ fn what_is_queued_and_what_sleeps_is_counted() {
             .into_iter()
             .for_each(|sleeper| sleeper.join().unwrap());
         if hubs == 1 {
+            let over = Arc::new(AtomicBool::new(false));
             let spinners: Vec<_> = (0..20)
-                .map(|_| greenlet::spawn(|| (0..200).for_each(|_| greenlet::yield_now())))
+                .map(|_| {
+                    let over = over.clone();
+                    greenlet::spawn(move || {
+                        while !over.load(Relaxed) {
+                            greenlet::yield_now();
+                        }
+                    })
+                })
                 .collect();
             wait_until("twenty are queued", || {
                 greenlet::yield_now();
                 own(&greenlet::metrics(), hubs, |hub| hub.queued) >= 19
             });
+            over.store(true, Relaxed);
             spinners
                 .into_iter()
                 .for_each(|spinner| spinner.join().unwrap());
