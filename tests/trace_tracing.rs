@@ -21,11 +21,17 @@ fn install() {
     });
 }
 
-/// What is recorded meanwhile. Recording is the process's, so this is one test at a time.
+/// What is recorded meanwhile.
 fn recorded(body: impl FnOnce()) -> Trace {
+    recorded_after(|| {}, body)
+}
+
+/// The same, with something that is done before. Recording is the process's, so this is one test at a time.
+fn recorded_after(before: impl FnOnce(), body: impl FnOnce()) -> Trace {
     static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     install();
+    before();
     let folder = TempDir::new();
     let path = folder.join("trace");
     trace::start(Options::stream(&path)).unwrap();
@@ -160,12 +166,13 @@ fn spans_of_tracing_and_of_the_trace_do_not_get_mixed_up() {
 #[test]
 fn nothing_is_done_while_recording_is_off() {
     let _watchdog = watched();
-    install();
-    runtime(1).run(|| {
-        let _span = info_span!("unseen").entered();
-        info!("unheard");
-    });
-    let trace = recorded(|| runtime(1).run(|| ()));
+    let unrecorded = || {
+        runtime(1).run(|| {
+            let _span = info_span!("unseen").entered();
+            info!("unheard");
+        });
+    };
+    let trace = recorded_after(unrecorded, || runtime(1).run(|| ()));
     let timeline = Timeline::new(&trace);
     assert_eq!(spans(&timeline).len(), 0);
 }
