@@ -433,3 +433,32 @@ fn a_program_that_ends_at_once_loses_nothing_it_was_told_of() {
     let text = b"the last thing that it did";
     assert!(bytes.windows(text.len()).any(|window| window == text));
 }
+
+#[test]
+fn a_greenlet_on_the_smallest_stack_may_be_the_first_to_record() {
+    let test = "a_greenlet_on_the_smallest_stack_may_be_the_first_to_record";
+    child::alone(test, || {
+        let _watchdog = watched();
+        let runtime = runtime(1);
+        runtime.run(|| {
+            let ready = Arc::new(AtomicBool::new(false));
+            let small = greenlet::Builder::new().stack_size(32 << 10).spawn({
+                let ready = ready.clone();
+                move || {
+                    // Its hub does not come to look around in between.
+                    while !ready.load(Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                    trace::mark("small");
+                }
+            });
+            let starting = thread::spawn(move || {
+                trace::start(Options::flight()).unwrap();
+                ready.store(true, Relaxed);
+            });
+            small.unwrap().join().unwrap();
+            starting.join().unwrap();
+        });
+        assert!(trace::stop().unwrap().unwrap().events > 0);
+    });
+}

@@ -68,7 +68,10 @@ fn recording_may_begin_and_end_in_the_middle() {
             let (stream, snapshot) = (dir.join("stream.trace"), dir.join("snapshot.trace"));
             for round in 0..10 {
                 trace::start(Options::stream(&stream)).unwrap();
-                thread::sleep(Duration::from_millis(10));
+                let begun = runtime.stats().switches;
+                while runtime.stats().switches < begun + 1000 {
+                    thread::sleep(Duration::from_millis(1));
+                }
                 trace::snapshot(&snapshot).unwrap();
                 trace::stop().unwrap().unwrap();
                 for path in [&stream, &snapshot] {

@@ -40,7 +40,7 @@ struct Seen {
 impl<W: Write> Drain<W> {
     /// Begins a file.
     pub(crate) fn begin(session: Arc<Session>, out: W, since: u64) -> io::Result<Self> {
-        let file = FileWriter::begin(out, session.start())?;
+        let file = FileWriter::begin(out, session.start(), session.facts())?;
         Ok(Self {
             session,
             file,
@@ -65,6 +65,15 @@ impl<W: Write> Drain<W> {
     pub(crate) fn statuses(&mut self, events: &[Event]) -> io::Result<()> {
         self.drain_texts()?;
         self.file.statuses(self.session.clock(), events)
+    }
+
+    /// Writes all that is left; what comes after this moment, or the end of recording, does not belong to it.
+    pub(crate) fn end(&mut self) -> io::Result<()> {
+        let until = self.session.until();
+        self.file
+            .end_at(until.unwrap_or_else(|| self.session.clock().now()))?;
+        self.drain(true)?;
+        self.file.flush()
     }
 
     /// Writes the blocks that are complete; with `all`, the others as far as they go.

@@ -22,19 +22,22 @@ pub(crate) struct FileWriter<W> {
 
 impl<W: Write> FileWriter<W> {
     /// Writes the beginning of a file: the header and the facts.
-    pub(crate) fn begin(out: W, start: &Start) -> io::Result<Self> {
+    pub(crate) fn begin(out: W, start: &Start, facts: String) -> io::Result<Self> {
         let mut writer = Self { out, bytes: 0 };
         let first_block = (FileHeader::WORDS * 8) as u64;
         writer.words(&start.header(first_block).encode())?;
-        writer.block(BlockHeader::of_no_ring(Content::Facts), &start.facts())?;
+        writer.facts(facts)?;
         Ok(writer)
     }
 
-    /// Says that only what was recorded up to now is to be read from this file: recording goes on while rings
-    /// are written, one after the other, and of what comes later only parts would be in it.
-    pub(crate) fn end_now(&mut self, clock: Clock) -> io::Result<()> {
-        let fact = lines(format!("until={}\n", clock.now()));
-        self.block(BlockHeader::of_no_ring(Content::Facts), &fact)
+    /// Says that only what was recorded up to a moment is to be read from this file: rings are written, one after
+    /// the other, while hubs may still record, and of what comes later only parts would be in it.
+    pub(crate) fn end_at(&mut self, ticks: u64) -> io::Result<()> {
+        self.facts(moment("until", ticks))
+    }
+
+    fn facts(&mut self, facts: String) -> io::Result<()> {
+        self.block(BlockHeader::of_no_ring(Content::Facts), &lines(facts))
     }
 
     /// Bytes written so far.
@@ -142,12 +145,12 @@ impl Start {
         }
     }
 
-    /// Lines about the program and the machine, filled up to whole words with newlines.
-    pub(crate) fn facts(&self) -> Vec<u64> {
+    /// Lines about the program and the machine.
+    pub(crate) fn facts(&self) -> String {
         let program = env::current_exe().unwrap_or_default();
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let processors = std::thread::available_parallelism().map_or(0, usize::from);
-        let facts = format!(
+        format!(
             "crate=greenlet {}\nprogram={}\nprocess={}\nkernel={}\nprocessors={processors}\nclock={}\nbegun={}\n",
             env!("CARGO_PKG_VERSION"),
             program.display().to_string().escape_debug(),
@@ -158,13 +161,17 @@ impl Start {
                 Clock::Kernel => "monotonic",
             },
             self.wall,
-        );
-        lines(facts)
+        )
     }
 }
 
+/// The line that names a moment of the clock of events.
+pub(crate) fn moment(key: &str, ticks: u64) -> String {
+    format!("{key}={ticks}\n")
+}
+
 /// Lines as words, filled up with newlines.
-fn lines(text: String) -> Vec<u64> {
+pub(crate) fn lines(text: String) -> Vec<u64> {
     let mut bytes = text.into_bytes();
     bytes.resize(bytes.len().next_multiple_of(8), b'\n');
     let words = bytes.chunks_exact(8);

@@ -4,9 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::Location;
 use std::process;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use super::accounts::Accounts;
 use super::block::Owner;
@@ -16,12 +17,15 @@ use super::session::Session;
 use super::trigger;
 use crate::lock::StaticMutex;
 use crate::sys::task::TaskId;
-use crate::sys::thread;
+use crate::sys::{membarrier, thread};
 
 /// The epoch of the session that goes on; 0 if there is none.
 static EPOCH: AtomicU32 = AtomicU32::new(0);
 
 static SESSION: StaticMutex<Option<Current>> = StaticMutex::new(None);
+
+/// The switches of all hubs. Locked after `SESSION`.
+static SWITCHES: StaticMutex<Vec<Switch>> = StaticMutex::new(Vec::new());
 
 /// The process that records, or did; 0 before there is any.
 static PROCESS: AtomicU32 = AtomicU32::new(0);
@@ -32,6 +36,13 @@ struct Current {
     /// The recorder of all threads that are not hubs.
     outside: Option<Recorder>,
 }
+
+/// The `is_on` of a recorder, which is alive: it is taken out of the list before that ends.
+#[derive(Debug)]
+struct Switch(NonNull<AtomicBool>);
+
+// SAFETY: atomic, and alive, wherever it is used.
+unsafe impl Send for Switch {}
 
 /// Whether recording is on.
 #[inline]
@@ -82,16 +93,32 @@ pub(crate) fn start<E>(
         session: session.clone(),
         outside: None,
     });
-    // SeqCst: comes before the hubs are told.
-    EPOCH.store(session.epoch(), SeqCst);
+    switch(session.epoch());
+    // Where the kernel cannot do that, what the hubs are told takes its nanoseconds to reach them.
+    membarrier::all_threads();
+    session.begin();
     Ok(Some(session))
 }
 
 /// Switches recording off. What is being recorded at this moment may be lost.
 pub(crate) fn stop() -> Option<Arc<Session>> {
     let mut current = SESSION.lock();
-    EPOCH.store(0, SeqCst);
+    if let Some(current) = &*current {
+        current.session.end();
+    }
+    switch(0);
     current.take().map(|current| current.session)
+}
+
+/// Tells everybody that records. Called with `SESSION` locked.
+fn switch(epoch: u32) {
+    let switches = SWITCHES.lock();
+    // SeqCst: comes before the hubs are told.
+    EPOCH.store(epoch, SeqCst);
+    for Switch(is_on) in &*switches {
+        // SAFETY: alive, see `Switch`.
+        unsafe { is_on.as_ref() }.store(epoch != 0, Relaxed);
+    }
 }
 
 /// The session that goes on.
@@ -125,6 +152,8 @@ pub(crate) fn this_thread() -> Actor {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     owner: Owner,
+    /// Whether recording is on: all that a hook of a hub looks at. Written by who switches it.
+    is_on: AtomicBool,
     /// Of the session that it records for.
     epoch: Cell<u32>,
     ring: RefCell<Option<Recording>>,
@@ -136,7 +165,7 @@ struct Recording {
     session: Arc<Session>,
     writer: Writer,
     /// Texts of `'static` strings and places whose numbers are known, by address and length.
-    texts: Box<[Cell<Known>; KNOWN]>,
+    texts: Box<[Cell<Known>]>,
     accounts: Option<Arc<StaticMutex<Accounts>>>,
 }
 
@@ -154,9 +183,35 @@ impl Recorder {
     pub(crate) fn new(owner: Owner) -> Self {
         Self {
             owner,
+            is_on: AtomicBool::new(false),
             epoch: Cell::new(0),
             ring: RefCell::new(None),
         }
+    }
+
+    /// Runs `f`; in the meantime this recorder takes part in recording whenever that is on.
+    pub(crate) fn attached<T>(&self, f: impl FnOnce() -> T) -> T {
+        struct Attached<'a>(&'a AtomicBool);
+        impl Drop for Attached<'_> {
+            fn drop(&mut self) {
+                // In a forked child the lock may be held by nobody, and none of these threads is there.
+                if !is_a_parents() {
+                    let is_mine = |switch: &Switch| ptr::eq(switch.0.as_ptr(), self.0);
+                    SWITCHES.lock().retain(|switch| !is_mine(switch));
+                }
+                self.0.store(false, Relaxed);
+            }
+        }
+        let attached = Attached(&self.is_on);
+        {
+            let mut switches = SWITCHES.lock();
+            // In the list until `attached` is dropped, and borrowed as long.
+            switches.push(Switch(NonNull::from(&self.is_on)));
+            self.is_on.store(is_on(), Relaxed);
+        }
+        let result = f();
+        drop(attached);
+        result
     }
 
     fn of_session(session: &Arc<Session>, owner: Owner) -> Self {
@@ -165,11 +220,10 @@ impl Recorder {
         recorder
     }
 
-    /// Whether it records: all that a hook of a hub looks at. It learns late that recording was switched, by
-    /// [`catch_up`](Self::catch_up).
+    /// Whether it is to record.
     #[inline]
     pub(crate) fn takes_part(&self) -> bool {
-        self.epoch.get() != 0
+        self.is_on.load(Relaxed)
     }
 
     /// Whether recording was switched on or off since this recorder has looked.
@@ -182,6 +236,9 @@ impl Recorder {
     /// bytes its ring has; none if it does not record.
     #[cold]
     pub(crate) fn catch_up(&self) -> Option<usize> {
+        if is_a_parents() {
+            self.is_on.store(false, Relaxed);
+        }
         self.join(session());
         let ring = self.ring.borrow();
         ring.as_ref().map(|ring| ring.session.ring_bytes())
@@ -196,7 +253,8 @@ impl Recorder {
                 accounts: session.add_accounts(),
                 session,
                 writer,
-                texts: Box::new([const { Cell::new(Known::NONE) }; KNOWN]),
+                // Not by way of the stack, which may be a small greenlet's.
+                texts: vec![Cell::new(Known::NONE); KNOWN].into_boxed_slice(),
             })
         });
     }

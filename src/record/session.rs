@@ -5,11 +5,13 @@ use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::accounts::Accounts;
 use super::block::{BlockHeader, Content, FileHeader, Owner};
 use super::clock::Clock;
-use super::file::Start;
+use super::file::{self, Start};
 use super::ring::{BLOCK_BYTES, FEWEST_BLOCKS, Ring, Writer};
 use super::texts::Texts;
 use crate::lock::StaticMutex;
@@ -39,6 +41,10 @@ pub(crate) struct Session {
     start: Start,
     /// When it began, in ticks.
     began: u64,
+    /// From when on, in ticks, everybody records; 0 while it begins.
+    since: AtomicU64,
+    /// Up to when, in ticks, everybody has recorded; 0 while recording goes on.
+    until: AtomicU64,
     /// Nanoseconds in 2^32 ticks.
     nanos_per_tick: u64,
     ring_bytes: usize,
@@ -70,22 +76,77 @@ impl Session {
         let start = Start::now();
         // Before anybody records, because it may take a millisecond.
         let nanos_per_tick = (1_000_000_000 << 32) / start.clock.ticks_per_second().max(1);
-        let file = path.map(|path| create(path, &start)).transpose()?;
+        let file = path.map(create).transpose()?;
         let texts = match &file {
             Some(file) => Mapping::of_file(file, TEXTS_AT, TEXTS_BYTES)?,
             None => Mapping::private(TEXTS_BYTES)?,
         };
-        Ok(Self {
+        let session = Self {
             epoch,
             start,
             began: start.clock.now(),
+            since: AtomicU64::new(0),
+            until: AtomicU64::new(0),
             nanos_per_tick,
             ring_bytes,
             file,
             texts: Texts::new(texts),
             rings: StaticMutex::default(),
             accounts: accounts.then(StaticMutex::default),
-        })
+        };
+        session.write_head()?;
+        Ok(session)
+    }
+
+    /// Everybody records from this moment on.
+    pub(super) fn begin(&self) {
+        self.since.store(self.clock().now(), Relaxed);
+        // What was written once can be written.
+        let _ = self.write_head();
+    }
+
+    /// From this moment on somebody may not record any more.
+    pub(super) fn end(&self) {
+        self.until.store(self.clock().now(), Relaxed);
+        let _ = self.write_head();
+    }
+
+    /// Up to when, in ticks, everybody has recorded, if recording is over.
+    pub(super) fn until(&self) -> Option<u64> {
+        let until = self.until.load(Relaxed);
+        (until != 0).then_some(until)
+    }
+
+    /// What is known of the program, the machine and the recording, line by line.
+    pub(super) fn facts(&self) -> String {
+        let mut facts = self.start.facts();
+        for (key, ticks) in [("since", &self.since), ("until", &self.until)] {
+            let ticks = ticks.load(Relaxed);
+            if ticks != 0 {
+                facts += &file::moment(key, ticks);
+            }
+        }
+        facts
+    }
+
+    /// Writes all that comes before the texts of a mapped file.
+    fn write_head(&self) -> io::Result<()> {
+        let Some(file) = &self.file else {
+            return Ok(());
+        };
+        let first_block = (FileHeader::WORDS * 8) as u64;
+        let facts = file::lines(self.facts());
+        let header = BlockHeader {
+            length: (TEXTS_AT - first_block) as u32,
+            used: (facts.len() * 8) as u32,
+            ..BlockHeader::of_no_ring(Content::Facts)
+        };
+        let mut words = self.start.header(first_block).encode().to_vec();
+        words.extend(header.encode());
+        words.extend(facts);
+        words.truncate(TEXTS_AT as usize / 8);
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        file.write_all_at(&bytes, 0)
     }
 
     pub(crate) fn epoch(&self) -> u32 {
@@ -164,6 +225,7 @@ impl Session {
         };
         match memory {
             Ok(memory) => {
+                memory.prefer_huge_pages();
                 let ring = Arc::new(Ring::new(memory, number as u16, owner));
                 rings.all.push(ring.clone());
                 Some(Writer::new(ring, self.clock()))
@@ -184,32 +246,13 @@ impl Session {
     }
 }
 
-/// A new file, with all that comes before the texts. One that is there is replaced: a process may have it
-/// mapped.
-fn create(path: &Path, start: &Start) -> io::Result<File> {
+/// A new file. One that is there is replaced: a process may have it mapped.
+fn create(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let mut options = OpenOptions::new();
-    let file = options
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    let first_block = (FileHeader::WORDS * 8) as u64;
-    let facts = start.facts();
-    let header = BlockHeader {
-        length: (TEXTS_AT - first_block) as u32,
-        used: (facts.len() * 8) as u32,
-        ..BlockHeader::of_no_ring(Content::Facts)
-    };
-    let mut words = start.header(first_block).encode().to_vec();
-    words.extend(header.encode());
-    words.extend(facts);
-    words.truncate(TEXTS_AT as usize / 8);
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    file.write_all_at(&bytes, 0)?;
-    Ok(file)
+    options.read(true).write(true).create_new(true).mode(0o600);
+    options.open(path)
 }

@@ -12,6 +12,7 @@ use super::greenlet_cell::{GreenletCell, Runnable, hub_number};
 use super::ground::GreenletGround;
 use super::monitor;
 use super::queue::{Pushed, RunQueue};
+use super::recording::UNKNOWN;
 use super::shared::{Counters, Departed, Remote, Shared, TRIM_BATCH};
 use super::usage::Sampler;
 use crate::abort::AbortOnUnwind;
@@ -90,7 +91,8 @@ pub(crate) struct Hub {
     /// A moment, in ticks, that goes for what is recorded next: to tell the time takes longer than all
     /// else. 0 if there is none.
     pub(super) moment: Cell<u64>,
-    /// The number of the greenlet that was the last to leave the CPU while that was recorded; 0 after a poll.
+    /// The number of the greenlet that was the last to leave the CPU; 0 after a poll, [`UNKNOWN`] while nothing
+    /// was recorded.
     pub(super) stopped: Cell<u64>,
 }
 
@@ -130,7 +132,7 @@ impl Hub {
             recording_since: Cell::new(0),
             nanos_per_tick: Cell::new(0),
             moment: Cell::new(0),
-            stopped: Cell::new(0),
+            stopped: Cell::new(UNKNOWN),
         }
     }
 
@@ -168,6 +170,19 @@ impl Hub {
     pub(super) fn run(&self) {
         let guard = AbortOnUnwind::arm("a hub");
         current::set(Current::new(self, ptr::null()));
+        self.recorder.attached(|| self.run_greenlets());
+        // The end that made it over may not have seen that the runtime ends, and told nobody.
+        self.shared.notify_all();
+        current::set(Current::new(ptr::null(), ptr::null()));
+        self.welcome_home();
+        self.stacks
+            .borrow_mut()
+            .drain()
+            .for_each(GreenletGround::discard);
+        guard.disarm();
+    }
+
+    fn run_greenlets(&self) {
         self.attend_recording();
         loop {
             // Now and then look around, however much there is to do.
@@ -188,15 +203,6 @@ impl Hub {
                 self.sleep();
             }
         }
-        // The end that made it over may not have seen that the runtime ends, and told nobody.
-        self.shared.notify_all();
-        current::set(Current::new(ptr::null(), ptr::null()));
-        self.welcome_home();
-        self.stacks
-            .borrow_mut()
-            .drain()
-            .for_each(GreenletGround::discard);
-        guard.disarm();
     }
 
     #[inline]
@@ -394,8 +400,6 @@ impl Hub {
             if has_polled {
                 self.has_polled.set(true);
             }
-            // What has woken it may be run without a look around.
-            self.attend_recording();
             if self.recorder.takes_part() {
                 self.record_awake(has_polled.then_some(wakes.len()));
             }

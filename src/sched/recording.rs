@@ -24,6 +24,9 @@ const STATUS_PART: usize = 4;
 /// About so many bytes each.
 const STATUS_BYTES: usize = 48;
 
+/// Instead of a greenlet's number: it may be any.
+pub(super) const UNKNOWN: u64 = u64::MAX;
+
 impl Hub {
     /// Takes part in recording, or ends doing so, if that was switched since.
     #[inline]
@@ -38,7 +41,7 @@ impl Hub {
         // What was noted of an earlier recording: a moment before this one began would take up a block.
         self.moment.set(0);
         self.run_began.set(0);
-        self.stopped.set(0);
+        self.stopped.set(UNKNOWN);
         let Some(ring_bytes) = self.recorder.catch_up() else {
             return;
         };
@@ -165,12 +168,16 @@ impl Hub {
         }
         // What a greenlet does when it parks or ends is done by the hub.
         let stopped = self.stopped.get();
+        let by = match stopped {
+            UNKNOWN => Source::Unknown,
+            stopped => Source::Actor(Actor::Greenlet(stopped)),
+        };
         let commits = !self.remote().committing.load(Relaxed).is_null();
         match outcome {
             Outcome::Deadline => Source::Timer,
             Outcome::Woken if stopped == 0 => Source::Reactor,
             Outcome::Cancelled if !commits => Source::Unknown,
-            Outcome::Woken | Outcome::Cancelled => Source::Actor(Actor::Greenlet(stopped)),
+            Outcome::Woken | Outcome::Cancelled => by,
         }
     }
 }
@@ -179,13 +186,6 @@ impl Hub {
 #[inline]
 pub(super) fn is_on(hub: Option<&Hub>) -> bool {
     hub.map_or_else(record::is_on, |hub| hub.recorder.takes_part())
-}
-
-/// Has the calling hub take part at once, if recording was switched on.
-pub(crate) fn take_part() {
-    if let Some(hub) = current::get().hub() {
-        hub.attend_recording();
-    }
 }
 
 /// A greenlet's park was ended, by the caller, who has the right to run it.
@@ -205,6 +205,7 @@ pub(super) fn record_wake(greenlet: &GreenletCell, current: Current) {
     };
     let woken = match current.hub() {
         Some(hub) => {
+            hub.attend_recording();
             let by = hub.waker(current, outcome);
             let woken = hub.record(|_| wake(by));
             hub.recorder.account_wake(by, number);

@@ -66,6 +66,19 @@ impl Mapping {
         })
     }
 
+    /// Has it as huge pages, if the kernel has any: then what is written in a row for a long time finds the page
+    /// of memory it writes to where the processor keeps the addresses of few.
+    pub(crate) fn prefer_huge_pages(&self) {
+        // SAFETY: changes nothing that a program sees, of memory that is this value's. Not every kernel can.
+        unsafe {
+            libc::madvise(
+                self.address.as_ptr().cast(),
+                self.bytes,
+                libc::MADV_HUGEPAGE,
+            )
+        };
+    }
+
     /// All of it.
     #[inline]
     pub(crate) fn words(&self) -> &[AtomicU64] {

@@ -53,9 +53,8 @@ static FLUSHED: AtomicU64 = AtomicU64::new(0);
 
 /// Switches recording on, for all runtimes of the process.
 ///
-/// Hubs begin when they next look around, after 61 switches at the latest; the calling one, and those that sleep, at
-/// once. What greenlets there are, which have started, is recorded first; of those that were only spawned, nothing is
-/// known until they run. In a greenlet this is done on the blocking pool.
+/// When this returns, all hubs record. What greenlets there are, which have started, is recorded first; of those that
+/// were only spawned, nothing is known until they run. In a greenlet this is done on the blocking pool.
 ///
 /// # Errors
 ///
@@ -79,9 +78,7 @@ static FLUSHED: AtomicU64 = AtomicU64::new(0);
 /// # }
 /// ```
 pub fn start(options: Options) -> io::Result<()> {
-    blocking::offload(|| start_here(options))?;
-    sched::take_part();
-    Ok(())
+    blocking::offload(|| start_here(options))
 }
 
 fn start_here(options: Options) -> io::Result<()> {
@@ -208,12 +205,10 @@ fn write_snapshot(session: Arc<Session>, path: &Path, last: Option<Duration>) ->
     let since = last.map_or(0, |last| {
         clock::now().saturating_sub(last.as_nanos() as u64).max(1)
     });
-    let (clock, statuses) = (session.clock(), sched::statuses(&session));
+    let statuses = sched::statuses(&session);
     let mut drain = Drain::begin(session, file, since)?;
     drain.statuses(&statuses)?;
-    drain.file().end_now(clock)?;
-    drain.drain(true)?;
-    drain.file().flush()
+    drain.end()
 }
 
 /// Writes what a stream has recorded so far, and waits for it.
@@ -306,7 +301,7 @@ impl Service {
             let order = record::next_order(self.drain.is_some().then_some(PAUSE));
             match order {
                 Some(Order::Write(trigger)) => self.snapshots.write(&self.session, trigger),
-                Some(Order::End) => return self.write(true),
+                Some(Order::End) => return self.drain.as_mut().map_or(Ok(()), Drain::end),
                 Some(Order::Flush(number)) => {
                     self.write(true)?;
                     FLUSHED.fetch_max(number, Relaxed);

@@ -85,7 +85,7 @@ struct Checker<'a> {
     rings: Vec<RingState>,
     lives: HashMap<Greenlet, Moment>,
     /// From when on events of any ring are missing, in the order of time, and until when at the most those
-    /// of this and of the gaps before it are.
+    /// of this and of the gaps before it are. The first ends when all hubs recorded.
     gaps: Vec<(u64, u64)>,
     /// When the losses of each ring are over, the last one first.
     ends: Vec<Vec<u64>>,
@@ -177,6 +177,7 @@ impl<'a> Checker<'a> {
         let gaps = trace.lost().iter();
         let mut gaps: Vec<_> = gaps
             .map(|lost| (lost.after.unwrap_or(0), lost.before))
+            .chain([(0, trace.since())])
             .collect();
         gaps.sort_unstable();
         let mut last = 0;

@@ -45,6 +45,7 @@ pub struct Trace {
     records: Vec<Record>,
     statuses: Vec<Status>,
     texts: HashMap<Text, String>,
+    since: u64,
     facts: BTreeMap<String, String>,
     lost: Vec<Lost>,
     problems: Vec<Problem>,
@@ -249,7 +250,9 @@ impl Trace {
         let begin = times().min().or(contents.statuses.first().map(|s| s.time));
         let end = times().max().or(contents.statuses.last().map(|s| s.time));
         contents.problems.sort_by_key(|problem| problem.offset);
+        let since = contents.moment("since");
         Ok(Self {
+            since: since.map_or(0, |ticks| contents.clock.nanos(ticks, 0)),
             header,
             rings,
             statuses: contents.statuses,
@@ -284,6 +287,12 @@ impl Trace {
     /// A text of the trace's table. `None` if the table does not have it, or if it is 0.
     pub fn text(&self, text: Text) -> Option<&str> {
         self.texts.get(&text).map(String::as_str)
+    }
+
+    /// From when on all hubs recorded, in nanoseconds of the monotonic clock: what some did before that, while
+    /// recording was switched on, may be missing. 0 if the file does not say it.
+    pub fn since(&self) -> u64 {
+        self.since
     }
 
     /// What the file says about itself, as `("hubs", "4")`, in the order of keys.
@@ -459,8 +468,12 @@ impl Contents {
 
     /// The moment of the clock of events up to which all rings are whole; later events are left out.
     fn until(&self) -> u64 {
-        let until = self.facts.get("until").and_then(|text| text.parse().ok());
-        until.unwrap_or(u64::MAX)
+        self.moment("until").unwrap_or(u64::MAX)
+    }
+
+    /// A moment of the clock of events, in ticks.
+    fn moment(&self, key: &str) -> Option<u64> {
+        self.facts.get(key).and_then(|text| text.parse().ok())
     }
 
     /// Sorts blocks into rings, and tells what is missing.
