@@ -99,6 +99,8 @@ pub(crate) struct BlockHeader {
     pub(crate) base_nanos: u64,
     /// Whose ring it is.
     pub(crate) owner: Owner,
+    /// The first greenlet that brief events of this block can name.
+    pub(crate) greenlets: u64,
 }
 
 /// Whose ring it is.
@@ -153,7 +155,7 @@ impl BlockHeader {
             self.base_ticks,
             self.base_nanos,
             u64::from(owner.thread) << 32 | u64::from(owner.hub) << 16 | u64::from(owner.runtime),
-            0,
+            self.greenlets,
         ]
     }
 
@@ -182,6 +184,7 @@ impl BlockHeader {
                 hub: (words[6] >> 16) as u16,
                 thread: (words[6] >> 32) as u32,
             },
+            greenlets: words[7],
         })
     }
 }
@@ -223,6 +226,7 @@ mod tests {
                     hub: Owner::NO_HUB,
                     thread: 77,
                 },
+                greenlets: 1 << 47,
             };
             let words = block.encode();
             assert_eq!(BlockHeader::decode(words), Some(block));

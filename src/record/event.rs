@@ -1,10 +1,15 @@
 //! Events: what a ring is made of.
 //!
-//! This file and `decode` are the one place that knows how an event is written as words;
+//! This file, `brief` and `decode` are the one place that knows how an event is written as words;
 //! `docs/trace_format.md` tells the same in words.
 
+mod brief;
 #[cfg(any(test, feature = "analysis"))]
 mod decode;
+
+pub(crate) use brief::Context;
+#[cfg(any(test, feature = "analysis"))]
+pub(crate) use decode::Events;
 
 /// A number of a greenlet, as [`Id`](crate::Id) has it; 0 where there is none.
 pub type Greenlet = u64;
@@ -258,7 +263,7 @@ pub(crate) struct Encoded {
 /// As many words follow a head at the most, of the events there are.
 pub(crate) const MOST_WORDS: usize = 5;
 
-/// The head of an event: one word.
+/// The head of an event: one word. Some events are no more than a word, see [`Context::brief`].
 ///
 /// ```text
 ///  63                    20 19    16 15     8 7      0
@@ -285,7 +290,10 @@ impl Head {
 
     /// Words that follow.
     pub(crate) fn length(self) -> usize {
-        (self.0 >> 16) as usize & 0xf
+        match self.0 & brief::BRIEF {
+            0 => (self.0 >> 16) as usize & 0xf,
+            _ => 0,
+        }
     }
 }
 
@@ -335,8 +343,6 @@ impl State {
         }
     }
 }
-
-impl Wait {}
 
 impl Actor {
     const THREAD: u64 = 1 << 63;

@@ -110,6 +110,7 @@ impl BlockHeader {
             base_ticks: 0,
             base_nanos: 0,
             owner: Owner::NOBODY,
+            greenlets: 0,
         }
     }
 }

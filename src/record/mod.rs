@@ -27,8 +27,10 @@ mod texts;
 mod threads;
 mod trigger;
 
-#[cfg(feature = "analysis")]
+#[cfg(all(test, feature = "analysis"))]
 pub(crate) use event::Head;
+#[cfg(feature = "analysis")]
+pub(crate) use event::{Context, Events};
 
 pub use event::{Actor, Ended, Event, Greenlet, Source, State, Stop, Text, Wait};
 pub use trigger::Trigger;

@@ -25,13 +25,13 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::block::{BlockHeader, Content, Owner};
 use super::clock::{Clock, Pair};
-use super::event::{Event, Head};
+use super::event::{Context, Event, Head};
 use crate::atomic::{AtomicU64, fence};
 use crate::sys::mapping::Mapping;
 
 /// The size of a block: so much of a ring is lost at a time.
-// A model's has room for two events of two words.
-pub(crate) const BLOCK_BYTES: usize = if cfg!(loom) { 96 } else { 16 << 10 };
+// A model's has room for two events of one word each.
+pub(crate) const BLOCK_BYTES: usize = if cfg!(loom) { 88 } else { 16 << 10 };
 const BLOCK_WORDS: usize = BLOCK_BYTES / 8;
 
 /// A ring has at least so many blocks: one that is written, and one to be read.
@@ -160,6 +160,8 @@ pub(crate) struct Writer {
     next: Cell<usize>,
     /// When it began.
     base_ticks: Cell<u64>,
+    /// What was told in it.
+    context: Cell<Context>,
 }
 
 impl Writer {
@@ -172,6 +174,7 @@ impl Writer {
             start: Cell::new(0),
             next: Cell::new(0),
             base_ticks: Cell::new(0),
+            context: Cell::default(),
         };
         writer.begin_block();
         writer
@@ -181,9 +184,9 @@ impl Writer {
     // Where it is known which event it is, little is left of this.
     #[inline(always)]
     pub(crate) fn record(&self, event: Event, at: Option<u64>) -> u64 {
-        let event = event.encode();
+        let long = event.encode();
         let mut ticks = at.unwrap_or_else(|| self.clock.now());
-        let is_full = self.next.get() + 1 + event.length > BLOCK_WORDS;
+        let is_full = self.next.get() + 1 + long.length > BLOCK_WORDS;
         // So it is if the clock is a little behind, on another processor.
         let is_far = ticks.wrapping_sub(self.base_ticks.get()) >= Head::TICKS;
         if is_full || is_far {
@@ -191,12 +194,20 @@ impl Writer {
         }
         let block = self.ring.block(self.start.get());
         let at = self.next.get();
-        let end = at + 1 + event.length;
-        let head = Head::new(&event, ticks - self.base_ticks.get());
-        block[at].store(head.0, Relaxed);
-        for (index, word) in event.words[..event.length].iter().enumerate() {
-            block[at + 1 + index].store(*word, Relaxed);
-        }
+        let since = ticks - self.base_ticks.get();
+        let mut context = self.context.get();
+        let end = if let Some(word) = context.brief(event, since) {
+            block[at].store(word, Relaxed);
+            at + 1
+        } else {
+            block[at].store(Head::new(&long, since).0, Relaxed);
+            for (index, word) in long.words[..long.length].iter().enumerate() {
+                block[at + 1 + index].store(*word, Relaxed);
+            }
+            at + 1 + long.length
+        };
+        context.see(event, since);
+        self.context.set(context);
         self.next.set(end);
         let events = &self.ring.events;
         events.store(events.load(Relaxed) + 1, Relaxed);
@@ -212,6 +223,7 @@ impl Writer {
     fn begin_block(&self) -> u64 {
         let Pair { ticks, nanos } = self.clock.pair();
         let sequence = self.sequence.get().wrapping_add(1);
+        let greenlets = self.context.get().next_greenlets();
         let header = BlockHeader {
             content: Content::Events,
             ring: self.ring.number,
@@ -222,6 +234,7 @@ impl Writer {
             base_ticks: ticks,
             base_nanos: nanos,
             owner: self.ring.owner,
+            greenlets,
         };
         let start = self.ring.start(sequence);
         let block = self.ring.block(start);
@@ -238,6 +251,7 @@ impl Writer {
         self.start.set(start);
         self.next.set(BlockHeader::WORDS);
         self.base_ticks.set(ticks);
+        self.context.set(Context::new(greenlets));
         // Release: pairs with the Acquire in `sequences`.
         self.ring.begun.store(sequence + 1, Release);
         ticks
@@ -249,6 +263,7 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::record::event::Events;
 
     const OWNER: Owner = Owner {
         runtime: 1,
@@ -261,16 +276,12 @@ mod tests {
         Arc::new(Ring::new(memory, 3, OWNER))
     }
 
-    /// The events of a block: each with its ticks since the block began.
-    fn decode(words: &[u64]) -> Vec<Event> {
-        let mut events = Vec::new();
-        let mut rest = words;
-        while let [head, tail @ ..] = rest {
-            let (event, after) = tail.split_at(Head(*head).length());
-            events.push(Event::decode(Head(*head), event).expect("an event"));
-            rest = after;
-        }
-        events
+    /// The events of a block.
+    fn decode(header: BlockHeader, words: &[u64]) -> Vec<Event> {
+        let mut context = Context::new(header.greenlets);
+        let events = Events::new(words.iter().copied(), &mut context);
+        let event = |event: Result<(u64, Option<Event>), _>| event.expect("whole").1;
+        events.map(|e| event(e).expect("an event")).collect()
     }
 
     fn read(ring: &Ring, sequence: u64) -> Option<(BlockHeader, Vec<u64>)> {
@@ -279,12 +290,12 @@ mod tests {
         Some((header, words))
     }
 
-    fn numbers(words: &[u64]) -> Vec<u64> {
+    fn numbers(header: BlockHeader, words: &[u64]) -> Vec<u64> {
         let number = |event: Event| match event {
             Event::Run { greenlet, .. } => greenlet,
             other => panic!("{other:?}"),
         };
-        decode(words).into_iter().map(number).collect()
+        decode(header, words).into_iter().map(number).collect()
     }
 
     fn run(greenlet: u64) -> Event {
@@ -301,7 +312,7 @@ mod tests {
             }
             assert_eq!((ring.sequences(), ring.events()), (0..1, 10));
             let (header, words) = read(&ring, 0).unwrap();
-            assert_eq!(numbers(&words), (0..10).collect::<Vec<_>>());
+            assert_eq!(numbers(header, &words), (0..10).collect::<Vec<_>>());
             assert_eq!(
                 (header.ring, header.owner, header.first_event),
                 (3, OWNER, 0)
@@ -324,7 +335,7 @@ mod tests {
         let mut next = None;
         for sequence in sequences {
             let (header, words) = read(&ring, sequence).unwrap();
-            let found = numbers(&words);
+            let found = numbers(header, &words);
             assert_eq!(header.first_event, found[0]);
             assert_eq!(next.unwrap_or(found[0]), found[0]);
             next = found.last().map(|last| last + 1);
@@ -341,7 +352,7 @@ mod tests {
         writer.record(run(1), None);
         assert_eq!(ring.sequences(), 0..2);
         let (header, words) = read(&ring, 1).unwrap();
-        assert_eq!((header.first_event, numbers(&words)), (1, vec![1]));
+        assert_eq!((header.first_event, numbers(header, &words)), (1, vec![1]));
     }
 
     #[test]
@@ -362,7 +373,7 @@ mod tests {
                     let Some((header, words)) = read(&reader, sequence) else {
                         continue;
                     };
-                    let found = numbers(&words);
+                    let found = numbers(header, &words);
                     let first = header.first_event + 1;
                     let expected: Vec<u64> = (first..first + found.len() as u64).collect();
                     assert_eq!(found, expected);

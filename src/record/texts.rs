@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use super::block::{BlockHeader, Content, Owner};
+use super::block::{BlockHeader, Content};
 use super::event::Text;
 use crate::lock::StaticMutex;
 use crate::sys::mapping::Mapping;
@@ -32,15 +32,8 @@ struct Known {
 impl Texts {
     pub(crate) fn new(memory: Mapping) -> Self {
         let header = BlockHeader {
-            content: Content::Texts,
-            ring: NO_RING,
             length: (memory.words().len() * 8) as u32,
-            used: 0,
-            sequence: 0,
-            first_event: 0,
-            base_ticks: 0,
-            base_nanos: 0,
-            owner: Owner::NOBODY,
+            ..BlockHeader::of_no_ring(Content::Texts)
         };
         for (place, word) in memory.words().iter().zip(header.encode()) {
             place.store(word, Relaxed);

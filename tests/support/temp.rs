@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::CString;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process;
@@ -21,10 +22,16 @@ impl TempDir {
 
     pub(crate) fn in_dir(parent: &Path) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let number = NEXT.fetch_add(1, Relaxed);
-        let path = parent.join(format!("greenlet-test-{}-{number}", process::id()));
-        fs::create_dir(&path).expect("a directory");
-        Self(path)
+        loop {
+            let number = NEXT.fetch_add(1, Relaxed);
+            let path = parent.join(format!("greenlet-test-{}-{number}", process::id()));
+            match fs::create_dir(&path) {
+                Ok(()) => return Self(path),
+                // A process that had this one's number was killed.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => panic!("{}: {error}", path.display()),
+            }
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {

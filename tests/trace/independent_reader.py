@@ -60,6 +60,7 @@ class Block:
         self.base_nanos = words[5]
         self.runtime = words[6] & 0xFFFF
         self.hub = words[6] >> 16 & 0xFFFF
+        self.greenlets = words[7]
         self.payload = b""
 
 
@@ -100,17 +101,45 @@ def read_blocks(data, offset):
     return blocks
 
 
-def events_of(payload):
-    """The events in a payload: ticks, kind, aux, words."""
+def events_of(payload, greenlets):
+    """The events in a payload: ticks, kind, aux, words. Brief ones as the long ones that say the same."""
     words = words_at(payload, 0, len(payload) // 8)
-    at = 0
+    at, before, running = 0, 0, None
     while at < len(words):
         head = words[at]
-        length = head >> 16 & 0xF
-        if at + 1 + length > len(words):
-            return
-        yield head >> 20, head & 0xFF, head >> 8 & 0xFF, words[at + 1 : at + 1 + length]
-        at += 1 + length
+        at += 1
+        if head & 0x80:
+            ticks = before + (head >> 45)
+            kind, aux, given = expand(head, greenlets, running)
+        else:
+            length = head >> 16 & 0xF
+            if at + length > len(words):
+                return
+            ticks, kind, aux = head >> 20, head & 0xFF, head >> 8 & 0xFF
+            given = words[at : at + length]
+            at += length
+        if kind == 2 and given:
+            running = given[0]
+        before = ticks
+        yield ticks, kind, aux, given
+
+
+def expand(word, greenlets, running):
+    """A brief event as a long one; of kind 0 if it is not known."""
+    kind = word & 0x7F
+    life = min(greenlets + (word >> 8 & 0x1FFFFF), U64) << 16 | (word >> 29 & 0xFFFF)
+    if kind == 1:
+        return 2, 0, (life,)
+    if kind == 2 and running is not None:
+        small = word >> 16 & 0x1FFFFFFF
+        return 3, word >> 8 & 0xFF, (running, (1 << 56) - 1 if small == 0x1FFFFFFF else small)
+    if kind == 3:
+        return 4, 2, (life, 0)
+    if kind == 4:
+        return 4, 3 | 1 << 4, (life, 0)
+    if kind == 5 and running is not None:
+        return 4, 1, (life, running >> 16)
+    return 0, 0, ()
 
 
 def is_known(kind, aux, words):
@@ -215,7 +244,7 @@ def read(data):
             if block.first_event > expected:
                 ring["lost"] += block.first_event - expected
             events = 0
-            for ticks, kind, aux, words in events_of(block.payload):
+            for ticks, kind, aux, words in events_of(block.payload, block.greenlets):
                 events += 1
                 if block.base_ticks + ticks > int(facts.get("until", U64)):
                     continue

@@ -1,6 +1,94 @@
 //! From words back to events.
 
+use super::brief::{
+    BRIEF, Context, GREENLET_AT, GREENLETS, NO_OBJECT, OBJECT_AT, RUN, RUN_AT, STOP, TICKS_AT,
+    WAKE_REACTOR, WAKE_RUNNING, WAKE_TIMER,
+};
 use super::{Actor, Ended, Event, Head, Source, State, Stop, WAIT, Wait, kind};
+
+/// The events of a block, one after the other: the ticks of each since the block began, and what it is, if this
+/// version knows it.
+pub(crate) struct Events<'a, I> {
+    words: I,
+    context: &'a mut Context,
+}
+
+/// The words end in the middle of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CutOff;
+
+impl<'a, I: Iterator<Item = u64>> Events<'a, I> {
+    /// Those of words that follow what `context` has seen of the block.
+    pub(crate) fn new(words: I, context: &'a mut Context) -> Self {
+        Self { words, context }
+    }
+}
+
+impl<I: Iterator<Item = u64>> Iterator for Events<'_, I> {
+    type Item = Result<(u64, Option<Event>), CutOff>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let head = self.words.next()?;
+        let (ticks, event) = if head & BRIEF == 0 {
+            let head = Head(head);
+            let mut given = [0; 15];
+            let given = &mut given[..head.length()];
+            for word in given.iter_mut() {
+                let Some(next) = self.words.next() else {
+                    return Some(Err(CutOff));
+                };
+                *word = next;
+            }
+            (head.ticks(), Event::decode(head, given))
+        } else {
+            let ticks = self.context.ticks.saturating_add(head >> TICKS_AT);
+            (ticks, self.context.expand(head))
+        };
+        self.context.ticks = ticks;
+        if let Some(event) = event {
+            self.context.see(event, ticks);
+        }
+        Some(Ok((ticks, event)))
+    }
+}
+
+impl Context {
+    /// The event of a word. `None` if this version does not know it, or if it leaves out what was not told.
+    fn expand(&self, word: u64) -> Option<Event> {
+        let greenlet = self
+            .greenlets
+            .saturating_add(word >> GREENLET_AT & (GREENLETS - 1));
+        let run = (word >> RUN_AT) as u16;
+        let wake = |by, outcome| Event::Wake {
+            greenlet,
+            run,
+            by,
+            outcome,
+        };
+        let running = (self.running != 0).then_some(self.running >> 16);
+        match word & (BRIEF - 1) {
+            RUN => Some(Event::Run { greenlet, run }),
+            STOP => {
+                let object = match word >> OBJECT_AT & NO_OBJECT {
+                    NO_OBJECT => Wait::NO_OBJECT,
+                    object => object,
+                };
+                Some(Event::Stop {
+                    greenlet: running?,
+                    run: self.running as u16,
+                    why: Stop::decode((word >> GREENLET_AT) as u8, object)?,
+                })
+            }
+            WAKE_REACTOR => Some(wake(Source::Reactor, Ended::Woken)),
+            WAKE_TIMER => Some(wake(Source::Timer, Ended::Deadline)),
+            WAKE_RUNNING => {
+                let by = Source::Actor(Actor::Greenlet(running?));
+                Some(wake(by, Ended::Woken))
+            }
+            _ => None,
+        }
+    }
+}
 
 impl Head {
     pub(crate) fn kind(self) -> u8 {
@@ -263,6 +351,122 @@ mod tests {
     #[test]
     fn an_event_that_is_not_known_is_told_from_one_that_is() {
         assert_eq!(Event::decode(Head(0), &[]), None);
-        assert_eq!(Event::decode(Head(255), &[1, 2, 3]), None);
+        assert_eq!(Event::decode(Head(127), &[1, 2, 3]), None);
+        let mut context = Context::new(0);
+        let words = [
+            BRIEF | 77,
+            BRIEF | STOP,
+            BRIEF | WAKE_RUNNING,
+            1 << 45 | BRIEF,
+        ];
+        let events: Vec<_> = Events::new(words.into_iter(), &mut context).collect();
+        let unknown = |ticks| Ok((ticks, None));
+        assert_eq!(events, [unknown(0), unknown(0), unknown(0), unknown(1)]);
+    }
+
+    /// Encodes each as it is recorded, and reads all of them. Answers how many words they were.
+    #[track_caller]
+    fn come_back(greenlets: u64, events: &[(u64, Event)]) -> usize {
+        let (mut words, mut context) = (Vec::new(), Context::new(greenlets));
+        for &(ticks, event) in events {
+            match context.brief(event, ticks) {
+                Some(word) => words.push(word),
+                None => {
+                    let encoded = event.encode();
+                    words.push(Head::new(&encoded, ticks).0);
+                    words.extend(&encoded.words[..encoded.length]);
+                }
+            }
+            context.see(event, ticks);
+        }
+        let mut context = Context::new(greenlets);
+        let read = Events::new(words.iter().copied(), &mut context);
+        let expected = events
+            .iter()
+            .map(|&(ticks, event)| Ok((ticks, Some(event))));
+        assert!(read.eq(expected));
+        words.len()
+    }
+
+    #[test]
+    fn brief_events_are_read_as_they_were_written() {
+        let run = |greenlet, run| Event::Run { greenlet, run };
+        let stop = |greenlet, run, why| Event::Stop { greenlet, run, why };
+        let wait = |object| Stop::Wait(Wait { reason: 20, object });
+        let wake = |greenlet, by, outcome| Event::Wake {
+            greenlet,
+            run: 65_535,
+            by,
+            outcome,
+        };
+        let by = |greenlet| Source::Actor(Actor::Greenlet(greenlet));
+        for base in [0, 1 << 40] {
+            let last = base + GREENLETS - 1;
+            let events = [
+                run(base + 1, 65_535),
+                wake(last, by(base + 1), Ended::Woken),
+                stop(base + 1, 65_535, wait(NO_OBJECT - 1)),
+                wake(base + 2, by(base + 1), Ended::Woken),
+                wake(last, Source::Reactor, Ended::Woken),
+                wake(base + 2, Source::Timer, Ended::Deadline),
+                run(last, 0),
+                stop(last, 0, wait(Wait::NO_OBJECT)),
+                run(base + 2, 7),
+                stop(base + 2, 7, Stop::Yield),
+                run(base + 2, 8),
+                stop(base + 2, 8, Stop::End),
+            ];
+            // Each comes as late as can be told.
+            let longest = (1 << (64 - TICKS_AT)) - 1;
+            let timed: Vec<_> = (1..).map(|number| number * longest).zip(events).collect();
+            assert_eq!(come_back(base, &timed), events.len());
+            // And with this none can be.
+            for (number, event) in events.into_iter().enumerate() {
+                let late = longest * (number as u64 + 1) + 1;
+                let mut timed = timed[..number].to_vec();
+                timed.push((late, event));
+                assert!(come_back(base, &timed) > timed.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_brief_events_cannot_tell_is_told_by_others() {
+        let run = |greenlet| Event::Run { greenlet, run: 1 };
+        let stop = |greenlet, object| Event::Stop {
+            greenlet,
+            run: 1,
+            why: Stop::Wait(Wait { reason: 1, object }),
+        };
+        let wake = |by, outcome| Event::Wake {
+            greenlet: 1 << 20,
+            run: 1,
+            by,
+            outcome,
+        };
+        let by = |greenlet| Source::Actor(Actor::Greenlet(greenlet));
+        let base = 1000;
+        for (event, words) in [
+            (run(base - 1), 2),
+            (run(base + GREENLETS), 2),
+            (stop(base, 0), 3),
+            (wake(by(base), Ended::Woken), 3),
+            (wake(Source::Unknown, Ended::Woken), 3),
+            (wake(Source::Reactor, Ended::Cancelled), 3),
+            (wake(Source::Timer, Ended::Woken), 3),
+        ] {
+            assert_eq!(come_back(base, &[(5, event)]), words, "{event:?}");
+        }
+        // Of another greenlet than that which runs here, or for what has too large a number.
+        let ran = (5, run(base + 7));
+        for event in [
+            stop(base, 0),
+            stop(base + 7, NO_OBJECT),
+            wake(by(base), Ended::Woken),
+        ] {
+            assert_eq!(come_back(base, &[ran, (6, event)]), 4, "{event:?}");
+        }
+        // Of a moment before.
+        assert_eq!(come_back(base, &[ran, (4, run(base + 8))]), 3);
     }
 }

@@ -22,7 +22,7 @@ use std::time::{Duration, SystemTime};
 use self::blocks::{Block, Blocks};
 use self::clock::Clock;
 use crate::record::block::{Content, FileHeader, MAJOR, Owner};
-use crate::record::{Event, Greenlet, Head, State, Text};
+use crate::record::{Context, Event, Events, Greenlet, State, Text};
 
 /// What is in a trace file.
 ///
@@ -437,28 +437,19 @@ impl Contents {
     /// Appends the events of a block up to a moment, and answers how many there are, with those that are
     /// later or not known.
     fn decode(&mut self, block: &Block<'_>, until: u64, events: &mut Vec<(u64, Event)>) -> u64 {
-        let mut words = block.payload.chunks_exact(8).map(|chunk| {
-            let chunk = chunk.try_into().expect("chunks of eight");
-            u64::from_le_bytes(chunk)
-        });
+        let mut context = Context::new(block.header.greenlets);
         let mut count = 0;
-        while let Some(head) = words.next() {
-            let head = Head(head);
-            let mut given = [0; 15];
-            let given = &mut given[..head.length()];
-            for word in given.iter_mut() {
-                let Some(next) = words.next() else {
-                    self.problem(block, "the last of the events is cut off: left out");
-                    return count;
-                };
-                *word = next;
-            }
+        for event in Events::new(words_of(block.payload), &mut context) {
+            let Ok((ticks, event)) = event else {
+                self.problem(block, "the last of the events is cut off: left out");
+                return count;
+            };
             count += 1;
-            if block.header.base_ticks.saturating_add(head.ticks()) > until {
+            if block.header.base_ticks.saturating_add(ticks) > until {
                 continue;
             }
-            let time = self.clock.nanos(block.header.base_ticks, head.ticks());
-            match Event::decode(head, given) {
+            let time = self.clock.nanos(block.header.base_ticks, ticks);
+            match event {
                 Some(event) => events.push((time, event)),
                 None => self.unknown += 1,
             }
@@ -541,6 +532,12 @@ impl Ring {
             thread: owner.thread,
         }
     }
+}
+
+/// What is not a whole word is left out.
+pub(super) fn words_of(payload: &[u8]) -> impl Iterator<Item = u64> {
+    let word = |chunk: &[u8]| u64::from_le_bytes(chunk.try_into().expect("chunks of eight"));
+    payload.chunks_exact(8).map(word)
 }
 
 fn status_of((time, event): (u64, Event)) -> Option<Status> {

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use super::read::file_header;
+use super::read::{file_header, words_of};
 use super::{ReadError, Record, Ring};
 use crate::record::block::{BlockHeader, Content, FileHeader, Owner};
-use crate::record::{Event, Head, Text};
+use crate::record::{Context, Events, Text};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -81,6 +81,8 @@ struct Place {
     used: usize,
     /// Events before the next one.
     events: u64,
+    /// What these have told of the next one.
+    context: Context,
 }
 
 /// Blocks as they came, to be read as a file.
@@ -227,7 +229,9 @@ impl Stream {
                 self.read_ring(header, payload);
                 self.kept.keep(header, block);
             }
-            Content::Statuses => drop(self.read_events(0, header, payload)),
+            Content::Statuses => {
+                self.read_events(0, header, payload, &mut Context::default());
+            }
             Content::Events | Content::Texts | Content::Facts | Content::Unknown(_) => {}
         }
     }
@@ -256,6 +260,7 @@ impl Stream {
                 sequence: header.sequence,
                 used: 0,
                 events: header.first_event,
+                context: Context::new(header.greenlets),
             }
         });
         if header.sequence < place.sequence {
@@ -267,29 +272,30 @@ impl Stream {
                 sequence: header.sequence,
                 used: 0,
                 events: header.first_event,
+                context: Context::new(header.greenlets),
                 ..place
             };
         }
         let fresh = payload.get(place.used..).unwrap_or(&[]);
-        place.events += self.read_events(place.index, header, fresh);
+        place.events += self.read_events(place.index, header, fresh, &mut place.context);
         place.used = place.used.max(payload.len());
         self.places.insert(header.ring, place);
     }
 
     /// Answers how many there are, with those that are not known.
-    fn read_events(&mut self, ring: u16, header: BlockHeader, payload: &[u8]) -> u64 {
+    fn read_events(
+        &mut self,
+        ring: u16,
+        header: BlockHeader,
+        payload: &[u8],
+        context: &mut Context,
+    ) -> u64 {
         let mut count = 0;
-        let mut words = payload.chunks_exact(8).map(|chunk| {
-            let chunk = chunk.try_into().expect("chunks of eight");
-            u64::from_le_bytes(chunk)
-        });
-        while let Some(head) = words.next() {
-            let head = Head(head);
-            let given: Vec<u64> = words.by_ref().take(head.length()).collect();
+        for (ticks, event) in Events::new(words_of(payload), context).flatten() {
             count += 1;
-            if let Some(event) = Event::decode(head, &given) {
+            if let Some(event) = event {
                 self.records.push(Record {
-                    time: self.time(header, head.ticks()),
+                    time: self.time(header, ticks),
                     ring,
                     event,
                 });

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::record::block::{BlockHeader, Content, FileHeader, MAJOR, MINOR, Owner};
-use crate::record::{Event, Greenlet, Head, Stop, Text};
+use crate::record::{Context, Event, Greenlet, Head, Stop, Text};
 
 /// A nanosecond is so many ticks.
 pub(in crate::trace) const TICKS: u64 = 2;
@@ -131,6 +131,7 @@ impl TraceBuilder {
             base_ticks: base * TICKS,
             base_nanos: base,
             owner: builder.owner,
+            greenlets: 0,
         };
         builder.sequence += 1;
         builder.recorded += events.len() as u64;
@@ -200,15 +201,24 @@ pub(in crate::trace) fn plain(content: Content, base: u64) -> BlockHeader {
             hub: Owner::NO_HUB,
             thread: 0,
         },
+        greenlets: 0,
     }
 }
 
+/// Every second one that can be is brief.
 fn encode(base: u64, events: &[(u64, Event)]) -> Vec<u8> {
-    let mut words = Vec::new();
-    for &(time, event) in events {
-        let encoded = event.encode();
-        words.push(Head::new(&encoded, (time - base) * TICKS).0);
-        words.extend(&encoded.words[..encoded.length]);
+    let (mut words, mut context) = (Vec::new(), Context::default());
+    for (number, &(time, event)) in events.iter().enumerate() {
+        let ticks = (time - base) * TICKS;
+        match context.brief(event, ticks) {
+            Some(word) if number % 2 == 0 => words.push(word),
+            _ => {
+                let encoded = event.encode();
+                words.push(Head::new(&encoded, ticks).0);
+                words.extend(&encoded.words[..encoded.length]);
+            }
+        }
+        context.see(event, ticks);
     }
     bytes_of(&words)
 }

@@ -236,10 +236,11 @@ fn what_a_newer_version_has_to_say_is_skipped() {
             hub: 0,
             thread: 0,
         },
+        greenlets: 0,
     };
     builder.block(header, &[7; 100]);
-    // An event of kind 200 with two words, and one that is known.
-    let words = [2 << 16 | 200_u64, 1, 2, 8];
+    // An event of kind 100 with two words, a brief one of kind 100, and one that is known.
+    let words = [2 << 16 | 100_u64, 1, 2, 1 << 7 | 100, 8];
     let payload: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
     let header = BlockHeader {
         content: Content::Events,
@@ -249,7 +250,7 @@ fn what_a_newer_version_has_to_say_is_skipped() {
     builder.block(header, &payload);
     let trace = read(&mut builder);
     is_sound(&trace);
-    assert_eq!(trace.unknown_events(), 1);
+    assert_eq!(trace.unknown_events(), 2);
     assert_eq!(trace.records().len(), 10);
 }
 
