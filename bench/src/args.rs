@@ -76,8 +76,8 @@ impl Args {
     /// How long a measurement takes.
     pub(crate) fn time(&self, row: Row) -> Duration {
         let millis = match (row, self.quick) {
-            (Row::Echo, false) => 5_000,
-            (Row::Echo, true) => 200,
+            (Row::Echo | Row::EchoTraced, false) => 5_000,
+            (Row::Echo | Row::EchoTraced, true) => 200,
             (_, false) => 500,
             (_, true) => 50,
         };

@@ -11,13 +11,17 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use crate::args::LoadOrder;
 use crate::cpu;
 use crate::memory;
-use crate::peers::Value;
+use crate::peers::{Recording, Value};
+use crate::report;
 use crate::rows::Row;
 
 const MESSAGE: [u8; 64] = [b'x'; 64];
 
 /// A server that answers nobody for so long is broken.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often each way of recording has its turn.
+const TURNS: u32 = 12;
 
 /// Latencies that are longer count as this.
 const LONGEST_NS: u64 = 100_000_000_000;
@@ -32,6 +36,7 @@ const FIRST_CONNECTIONS: usize = 16;
 pub(crate) fn run(order: &LoadOrder) -> io::Result<Vec<Value>> {
     match order.job.row {
         Row::Echo => echo(order),
+        Row::EchoTraced => echo_traced(order),
         Row::Conns => idle_connections(order),
         _ => Err(io::Error::other("this row has no server")),
     }
@@ -53,6 +58,38 @@ fn echo(order: &LoadOrder) -> io::Result<Vec<Value>> {
             load.latencies.value_at_quantile(0.99) as f64 / 1e3,
         ),
         ("echo.rate", requests / took.as_secs_f64()),
+    ])
+}
+
+/// Takes turns within one process: processes differ by more than what recording costs.
+fn echo_traced(order: &LoadOrder) -> io::Result<Vec<Value>> {
+    let mut control = TcpStream::connect(order.server)?;
+    control.set_read_timeout(Some(PATIENCE))?;
+    let mut load = Load::connect(order.server, order.job.params.get("c"))?;
+    let time = order.job.time / TURNS;
+    let mut cost = |recording: Recording| {
+        control.write_all(&[recording.word(); MESSAGE.len()])?;
+        // It is answered before the others are asked again: they wait.
+        control.read_exact(&mut [0; MESSAGE.len()])?;
+        load.run(WARM_UP.min(time))?;
+        load.latencies.reset();
+        let before = cpu::time_of(order.process)?;
+        load.run(time)?;
+        let took = cpu::time_of(order.process)? - before;
+        Ok::<_, io::Error>(took.as_secs_f64() / load.latencies.len() as f64)
+    };
+    let (mut flight, mut stream) = (Vec::new(), Vec::new());
+    for _ in 0..TURNS {
+        // Before and after, so that what changes meanwhile does so on both sides.
+        let before = cost(Recording::Off)?;
+        let recorded = [cost(Recording::Flight)?, cost(Recording::Stream)?];
+        let off = f64::midpoint(before, cost(Recording::Off)?);
+        flight.push(recorded[0] / off);
+        stream.push(recorded[1] / off);
+    }
+    Ok(vec![
+        ("echo_traced.flight", report::median(&mut flight)),
+        ("echo_traced.stream", report::median(&mut stream)),
     ])
 }
 

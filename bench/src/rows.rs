@@ -18,10 +18,11 @@ pub(crate) enum Row {
     Conns,
     Pread4k,
     Trace,
+    EchoTraced,
 }
 
 impl Row {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Switch,
         Self::Yield,
         Self::SpawnSeq,
@@ -35,6 +36,7 @@ impl Row {
         Self::Conns,
         Self::Pread4k,
         Self::Trace,
+        Self::EchoTraced,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -52,6 +54,7 @@ impl Row {
             Self::Conns => "conns",
             Self::Pread4k => "pread4k",
             Self::Trace => "trace",
+            Self::EchoTraced => "echo_traced",
         }
     }
 
@@ -61,7 +64,7 @@ impl Row {
 
     /// Whether it takes a server and a load generator, each in a process of its own.
     pub(crate) fn is_served(self) -> bool {
-        matches!(self, Self::Echo | Self::Conns)
+        matches!(self, Self::Echo | Self::Conns | Self::EchoTraced)
     }
 
     /// The values of the parameters in the comparison.
@@ -79,6 +82,7 @@ impl Row {
             Self::Echo => &["w=1,c=1", "w=1,c=64", "w=1,c=512", "w=2,c=512"],
             Self::Conns => &["w=1,n=10000"],
             Self::Pread4k | Self::Trace => &["w=1"],
+            Self::EchoTraced => &["w=1,c=64"],
         }
     }
 
@@ -144,7 +148,7 @@ const fn metric(row: Row, name: &'static str, unit: &'static str, what: &'static
     }
 }
 
-const METRICS: [Metric; 21] = [
+const METRICS: [Metric; 23] = [
     metric(
         Row::Switch,
         "switch",
@@ -273,6 +277,18 @@ const METRICS: [Metric; 21] = [
         "ns",
         "an event of a trace, a counter's new value; of greenlet, whose recorder is off, what is left then",
     ),
+    metric(
+        Row::EchoTraced,
+        "echo_traced.flight",
+        "times",
+        "echo.cpu while the last events are kept in memory, to that of the same process while nothing is recorded",
+    ),
+    metric(
+        Row::EchoTraced,
+        "echo_traced.stream",
+        "times",
+        "the same while all events are written to a file",
+    ),
 ];
 
 /// What a peer of this project has to reach.
@@ -309,7 +325,6 @@ const fn must(metric: &'static str, params: &'static str, limit: Limit) -> Must 
 
 const SHARED: &str = "greenlet-shared";
 const FLIGHT: &str = "greenlet-flight";
-const STREAM: &str = "greenlet-stream";
 
 const fn must_of(
     peer: &'static str,
@@ -325,7 +340,7 @@ const fn must_of(
     }
 }
 
-const MUSTS: [Must; 38] = [
+const MUSTS: [Must; 35] = [
     must("switch", "w=1", Limit::Scaled(14.0)),
     must("yield", "w=1,t=2", Limit::Scaled(30.0)),
     must("yield", "w=1,t=1000", Limit::Scaled(36.0)),
@@ -368,36 +383,8 @@ const MUSTS: [Must; 38] = [
     must("pread4k", "w=1", Limit::Times(1.2, "threads")),
     must("trace", "w=1", Limit::AtMost(1.0)),
     must_of(FLIGHT, "trace", "w=1", Limit::AtMost(15.0)),
-    must_of(
-        FLIGHT,
-        "echo.cpu",
-        "w=1,c=1",
-        Limit::Times(1.02, "greenlet"),
-    ),
-    must_of(
-        FLIGHT,
-        "echo.cpu",
-        "w=1,c=64",
-        Limit::Times(1.02, "greenlet"),
-    ),
-    must_of(
-        FLIGHT,
-        "echo.cpu",
-        "w=1,c=512",
-        Limit::Times(1.02, "greenlet"),
-    ),
-    must_of(
-        STREAM,
-        "echo.cpu",
-        "w=1,c=1",
-        Limit::Times(1.03, "greenlet"),
-    ),
-    must_of(
-        STREAM,
-        "echo.cpu",
-        "w=1,c=64",
-        Limit::Times(1.03, "greenlet"),
-    ),
+    must("echo_traced.flight", "w=1,c=64", Limit::AtMost(1.02)),
+    must("echo_traced.stream", "w=1,c=64", Limit::AtMost(1.03)),
 ];
 
 /// The limit for a peer in one metric of a case, if there is one.

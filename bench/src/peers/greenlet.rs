@@ -14,7 +14,7 @@ use greenlet::net::{TcpListener, TcpStream};
 use greenlet::sync::{Arc, Mutex, mpsc};
 use greenlet::trace::{self, Options};
 
-use super::{ADDRESS, BUFFER, Job, Value, say_address};
+use super::{ADDRESS, BUFFER, Job, Recording, Value, say_address};
 use crate::idle::Idle;
 use crate::meter::{LOCKS, Meter, Rounds, Yields};
 use crate::pages::{Offsets, PAGE, Pages};
@@ -60,7 +60,8 @@ pub(super) fn measure(job: &Job, mode: Mode) -> io::Result<Vec<Value>> {
         Row::Pingpong => Ok(vec![("pingpong", runtime.run(|| pingpong(job)))]),
         Row::Mpsc => Ok(vec![("mpsc", runtime.run(|| messages(job)))]),
         Row::Mutex => Ok(vec![("mutex", runtime.run(|| mutex(job)))]),
-        Row::Echo | Row::Conns => runtime.run(serve),
+        Row::Echo | Row::Conns => runtime.run(|| serve(echo)),
+        Row::EchoTraced => runtime.run(|| serve(echo_recorded)),
         Row::Pread4k => runtime.run(|| pread4k(job)),
         Row::Trace => Ok(vec![("trace", runtime.run(|| events(job)))]),
     }
@@ -210,12 +211,12 @@ fn pread4k(job: &Job) -> io::Result<Vec<Value>> {
     Ok(vec![("pread4k", meter.ns())])
 }
 
-fn serve() -> io::Result<Vec<Value>> {
+fn serve(answer: fn(TcpStream) -> io::Result<()>) -> io::Result<Vec<Value>> {
     let listener = TcpListener::bind(ADDRESS)?;
     say_address(listener.local_addr()?)?;
     loop {
         let (stream, _) = listener.accept()?;
-        greenlet::spawn(|| echo(stream));
+        greenlet::spawn(move || answer(stream));
     }
 }
 
@@ -227,6 +228,28 @@ fn echo(mut stream: TcpStream) -> io::Result<()> {
             0 => return Ok(()),
             n => stream.write_all(&buffer[..n])?,
         }
+    }
+}
+
+/// The same, but recording is switched by requests.
+fn echo_recorded(mut stream: TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = [0; BUFFER];
+    loop {
+        let n = stream.read(&mut buffer)?;
+        let asks = |recording: &Recording| buffer[..n].first() == Some(&recording.word());
+        if n == 0 {
+            return Ok(());
+        }
+        if let Some(recording) = Recording::ALL.iter().find(|recording| asks(recording)) {
+            trace::stop()?;
+            match recording {
+                Recording::Off => {}
+                Recording::Flight => trace::start(Options::flight())?,
+                Recording::Stream => self::stream()?,
+            }
+        }
+        stream.write_all(&buffer[..n])?;
     }
 }
 

@@ -70,6 +70,27 @@ pub(crate) enum Peer {
     Epoll,
 }
 
+/// What a server records of itself, at a request's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recording {
+    Off,
+    Flight,
+    Stream,
+}
+
+impl Recording {
+    pub(crate) const ALL: [Self; 3] = [Self::Off, Self::Flight, Self::Stream];
+
+    /// How a request begins that is for the server itself; others begin otherwise.
+    pub(crate) fn word(self) -> u8 {
+        match self {
+            Self::Off => b'0',
+            Self::Flight => b'f',
+            Self::Stream => b's',
+        }
+    }
+}
+
 /// In which capacity it takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -138,9 +159,9 @@ impl Peer {
             // Its memory is what differs.
             Self::GreenletShared => matches!(row, Row::Idle | Row::Conns),
             Self::GreenletFlight | Self::GreenletStream => {
-                matches!(row, Row::Trace | Row::Yield | Row::Echo)
+                matches!(row, Row::Trace | Row::Yield)
             }
-            _ if row == Row::Trace => false,
+            _ if matches!(row, Row::Trace | Row::EchoTraced) => false,
             Self::TokioMt | Self::May | Self::Smol | Self::Go => row != Row::Switch,
             // More threads that yield bring the machine to a standstill.
             Self::Threads if row == Row::Yield => params.get("t") <= 10_000,
