@@ -86,8 +86,8 @@ impl Options {
     }
 
     /// How much memory each hub has for its events, in bytes: 4 MiB unless this says otherwise, and 64 KiB
-    /// at least. An event takes 8 to 48 bytes, and a switch with what belongs to it about 64. Memory is
-    /// used as it fills.
+    /// at least. An event takes 8 to 48 bytes; most of those of a wait and the switch after it take 8. Memory is
+    /// used as it fills, by huge pages of 2 MiB where the kernel has any.
     pub fn ring_size(mut self, bytes: usize) -> Self {
         self.ring_bytes = bytes;
         self
