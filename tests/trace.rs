@@ -378,6 +378,28 @@ fn a_forked_child_does_not_write_into_its_parents_rings() {
 }
 
 #[test]
+fn a_child_of_a_program_that_has_not_recorded_may_record() {
+    let test = "a_child_of_a_program_that_has_not_recorded_may_record";
+    child::alone(test, || {
+        let _watchdog = watched();
+        for round in 0..20 {
+            // Its hubs, which may just be about to begin, are not in the child.
+            let parent = runtime(2);
+            if round % 2 == 0 {
+                parent.run(|| recorded::work(2));
+            }
+            in_child(|| {
+                trace::start(Options::flight()).unwrap();
+                runtime(2).run(|| recorded::work(2));
+                let summary = trace::stop().unwrap().unwrap();
+                let hubs = summary.rings.iter().filter(|ring| ring.hub.is_some());
+                i32::from(summary.events < 100 || hubs.count() != 2)
+            });
+        }
+    });
+}
+
+#[test]
 fn a_forked_child_ends_and_does_without_recording() {
     let test = "a_forked_child_ends_and_does_without_recording";
     child::alone(test, || {
@@ -432,6 +454,31 @@ fn a_program_that_ends_at_once_loses_nothing_it_was_told_of() {
     let bytes = fs::read(&path).unwrap();
     let text = b"the last thing that it did";
     assert!(bytes.windows(text.len()).any(|window| window == text));
+}
+
+#[test]
+fn who_was_spawned_before_recording_began_is_known_when_it_runs() {
+    let test = "who_was_spawned_before_recording_began_is_known_when_it_runs";
+    child::alone(test, || {
+        let _watchdog = watched();
+        let dir = TempDir::new();
+        let path = dir.join("t");
+        runtime(1).run(|| {
+            let early = greenlet::Builder::new().name("early".into()).spawn(|| {});
+            let recording = thread::spawn({
+                let path = path.clone();
+                move || trace::start(Options::stream(path)).unwrap()
+            });
+            // In the meantime nobody else runs.
+            while !recording.is_finished() {
+                std::hint::spin_loop();
+            }
+            early.unwrap().join().unwrap();
+        });
+        trace::stop().unwrap().unwrap();
+        let (bytes, name) = (fs::read(path).unwrap(), b"early");
+        assert!(bytes.windows(name.len()).any(|window| window == name));
+    });
 }
 
 #[test]

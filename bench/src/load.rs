@@ -79,10 +79,16 @@ fn echo_traced(order: &LoadOrder) -> io::Result<Vec<Value>> {
         Ok::<_, io::Error>(took.as_secs_f64() / load.latencies.len() as f64)
     };
     let (mut flight, mut stream) = (Vec::new(), Vec::new());
-    for _ in 0..TURNS {
-        // Before and after, so that what changes meanwhile does so on both sides.
+    for turn in 0..TURNS {
+        // Before and after, and in both orders, so that what changes meanwhile does so on all sides.
         let before = cost(Recording::Off)?;
-        let recorded = [cost(Recording::Flight)?, cost(Recording::Stream)?];
+        let recorded = match turn % 2 {
+            0 => [cost(Recording::Flight)?, cost(Recording::Stream)?],
+            _ => {
+                let streamed = cost(Recording::Stream)?;
+                [cost(Recording::Flight)?, streamed]
+            }
+        };
         let off = f64::midpoint(before, cost(Recording::Off)?);
         flight.push(recorded[0] / off);
         stream.push(recorded[1] / off);

@@ -82,7 +82,7 @@ impl Row {
             Self::Echo => &["w=1,c=1", "w=1,c=64", "w=1,c=512", "w=2,c=512"],
             Self::Conns => &["w=1,n=10000"],
             Self::Pread4k | Self::Trace => &["w=1"],
-            Self::EchoTraced => &["w=1,c=64"],
+            Self::EchoTraced => &["w=1,c=1", "w=1,c=64", "w=1,c=512"],
         }
     }
 
@@ -340,7 +340,7 @@ const fn must_of(
     }
 }
 
-const MUSTS: [Must; 35] = [
+const MUSTS: [Must; 39] = [
     must("switch", "w=1", Limit::Scaled(14.0)),
     must("yield", "w=1,t=2", Limit::Scaled(30.0)),
     must("yield", "w=1,t=1000", Limit::Scaled(36.0)),
@@ -383,8 +383,12 @@ const MUSTS: [Must; 35] = [
     must("pread4k", "w=1", Limit::Times(1.2, "threads")),
     must("trace", "w=1", Limit::AtMost(1.0)),
     must_of(FLIGHT, "trace", "w=1", Limit::AtMost(15.0)),
+    must("echo_traced.flight", "w=1,c=1", Limit::AtMost(1.02)),
     must("echo_traced.flight", "w=1,c=64", Limit::AtMost(1.02)),
+    must("echo_traced.flight", "w=1,c=512", Limit::AtMost(1.02)),
+    must("echo_traced.stream", "w=1,c=1", Limit::AtMost(1.03)),
     must("echo_traced.stream", "w=1,c=64", Limit::AtMost(1.03)),
+    must("echo_traced.stream", "w=1,c=512", Limit::AtMost(1.03)),
 ];
 
 /// The limit for a peer in one metric of a case, if there is one.

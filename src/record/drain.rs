@@ -69,9 +69,10 @@ impl<W: Write> Drain<W> {
 
     /// Writes all that is left; what comes after this moment, or the end of recording, does not belong to it.
     pub(crate) fn end(&mut self) -> io::Result<()> {
-        let until = self.session.until();
-        self.file
-            .end_at(until.unwrap_or_else(|| self.session.clock().now()))?;
+        // In this order: recording may end in between.
+        let now = self.session.clock().now();
+        let until = self.session.until().map_or(now, |until| until.min(now));
+        self.file.end_at(until)?;
         self.drain(true)?;
         self.file.flush()
     }

@@ -1,13 +1,13 @@
 //! Who records: a hub, or any other thread.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::io;
 use std::panic::Location;
 use std::process;
 use std::ptr::{self, NonNull};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::{Arc, MutexGuard};
 
 use super::accounts::Accounts;
 use super::block::Owner;
@@ -37,7 +37,8 @@ struct Current {
     outside: Option<Recorder>,
 }
 
-/// The `is_on` of a recorder, which is alive: it is taken out of the list before that ends.
+/// The `is_on` of a recorder, which is alive: it is taken out of the list before that ends. In a forked child the
+/// threads with the recorders are gone, and the list is empty.
 #[derive(Debug)]
 struct Switch(NonNull<AtomicBool>);
 
@@ -59,30 +60,54 @@ pub(crate) fn is_a_parents() -> bool {
 
 /// Comes before [`start`], and before any lock is taken for that: recording is this process's from now on.
 pub(crate) fn claim() -> io::Result<()> {
-    extern "C" fn child() {
-        EPOCH.store(0, Relaxed);
-        trigger::set(&[]);
-    }
-    static CLAIMED: StaticMutex<bool> = StaticMutex::new(false);
     if is_a_parents() {
         return Err(io::Error::new(
             io::ErrorKind::Unsupported,
             "a child that was forked by a process that has recorded cannot record",
         ));
     }
-    let mut claimed = CLAIMED.lock();
-    if !*claimed {
-        PROCESS.store(process::id(), Relaxed);
-        thread::at_fork(None, None, Some(child))?;
-        *claimed = true;
+    follow_forks()?;
+    PROCESS.store(process::id(), Relaxed);
+    Ok(())
+}
+
+/// Has a forked child begin with recording off, and with nobody to tell.
+fn follow_forks() -> io::Result<()> {
+    /// Of the list of switches, while a thread forks: nobody is to be at it, in whose place nobody is in the child.
+    struct Forking(UnsafeCell<Option<MutexGuard<'static, Vec<Switch>>>>);
+    // SAFETY: used by who holds the lock that the guard is of.
+    unsafe impl Sync for Forking {}
+    static FORKING: Forking = Forking(UnsafeCell::new(None));
+    extern "C" fn prepare() {
+        let switches = SWITCHES.lock();
+        // SAFETY: we hold the lock.
+        unsafe { *FORKING.0.get() = Some(switches) };
+    }
+    extern "C" fn parent() {
+        // SAFETY: we hold the lock, since `prepare`.
+        drop(unsafe { (*FORKING.0.get()).take() });
+    }
+    extern "C" fn child() {
+        EPOCH.store(0, Relaxed);
+        trigger::set(&[]);
+        // SAFETY: we hold the lock, since `prepare`.
+        if let Some(mut switches) = unsafe { (*FORKING.0.get()).take() } {
+            switches.clear();
+        }
+    }
+    static FOLLOWED: StaticMutex<bool> = StaticMutex::new(false);
+    let mut followed = FOLLOWED.lock();
+    if !*followed {
+        thread::at_fork(Some(prepare), Some(parent), Some(child))?;
+        *followed = true;
     }
     Ok(())
 }
 
 /// Switches recording on, by a session that `make` makes of its epoch. `None` if it is on already.
-pub(crate) fn start<E>(
-    make: impl FnOnce(u32) -> Result<Session, E>,
-) -> Result<Option<Arc<Session>>, E> {
+pub(crate) fn start(
+    make: impl FnOnce(u32) -> io::Result<Session>,
+) -> io::Result<Option<Arc<Session>>> {
     static EPOCHS: AtomicU32 = AtomicU32::new(1);
     let mut current = SESSION.lock();
     if current.is_some() {
@@ -97,23 +122,31 @@ pub(crate) fn start<E>(
     // Where the kernel cannot do that, what the hubs are told takes its nanoseconds to reach them.
     membarrier::all_threads();
     session.begin();
+    drop(current);
+    if let Err(error) = session.write_head() {
+        stop();
+        return Err(error);
+    }
     Ok(Some(session))
 }
 
 /// Switches recording off. What is being recorded at this moment may be lost.
 pub(crate) fn stop() -> Option<Arc<Session>> {
     let mut current = SESSION.lock();
-    if let Some(current) = &*current {
-        current.session.end();
-    }
+    let Current { session, outside } = current.take()?;
+    session.end();
     switch(0);
-    current.take().map(|current| current.session)
+    drop(current);
+    drop(outside);
+    // What is written there once can be written again.
+    let _ = session.write_head();
+    Some(session)
 }
 
 /// Tells everybody that records. Called with `SESSION` locked.
 fn switch(epoch: u32) {
     let switches = SWITCHES.lock();
-    // SeqCst: comes before the hubs are told.
+    // A hub that is told before it sees this takes part from its next event on.
     EPOCH.store(epoch, SeqCst);
     for Switch(is_on) in &*switches {
         // SAFETY: alive, see `Switch`.
@@ -194,16 +227,14 @@ impl Recorder {
         struct Attached<'a>(&'a AtomicBool);
         impl Drop for Attached<'_> {
             fn drop(&mut self) {
-                // In a forked child the lock may be held by nobody, and none of these threads is there.
-                if !is_a_parents() {
-                    let is_mine = |switch: &Switch| ptr::eq(switch.0.as_ptr(), self.0);
-                    SWITCHES.lock().retain(|switch| !is_mine(switch));
-                }
+                let is_mine = |switch: &Switch| ptr::eq(switch.0.as_ptr(), self.0);
+                SWITCHES.lock().retain(|switch| !is_mine(switch));
                 self.0.store(false, Relaxed);
             }
         }
         let attached = Attached(&self.is_on);
-        {
+        // Where the kernel has no memory for that, `claim` fails too.
+        if follow_forks().is_ok() {
             let mut switches = SWITCHES.lock();
             // In the list until `attached` is dropped, and borrowed as long.
             switches.push(Switch(NonNull::from(&self.is_on)));

@@ -39,6 +39,8 @@ pub(crate) struct Session {
     /// Tells it from others.
     epoch: u32,
     start: Start,
+    /// Facts about the program and the machine.
+    about: String,
     /// When it began, in ticks.
     began: u64,
     /// From when on, in ticks, everybody records; 0 while it begins.
@@ -84,6 +86,7 @@ impl Session {
         let session = Self {
             epoch,
             start,
+            about: start.facts(),
             began: start.clock.now(),
             since: AtomicU64::new(0),
             until: AtomicU64::new(0),
@@ -101,14 +104,11 @@ impl Session {
     /// Everybody records from this moment on.
     pub(super) fn begin(&self) {
         self.since.store(self.clock().now(), Relaxed);
-        // What was written once can be written.
-        let _ = self.write_head();
     }
 
     /// From this moment on somebody may not record any more.
     pub(super) fn end(&self) {
         self.until.store(self.clock().now(), Relaxed);
-        let _ = self.write_head();
     }
 
     /// Up to when, in ticks, everybody has recorded, if recording is over.
@@ -119,7 +119,7 @@ impl Session {
 
     /// What is known of the program, the machine and the recording, line by line.
     pub(super) fn facts(&self) -> String {
-        let mut facts = self.start.facts();
+        let mut facts = self.about.clone();
         for (key, ticks) in [("since", &self.since), ("until", &self.until)] {
             let ticks = ticks.load(Relaxed);
             if ticks != 0 {
@@ -129,8 +129,8 @@ impl Session {
         facts
     }
 
-    /// Writes all that comes before the texts of a mapped file.
-    fn write_head(&self) -> io::Result<()> {
+    /// Writes all that comes before the texts of a mapped file, if there is one.
+    pub(super) fn write_head(&self) -> io::Result<()> {
         let Some(file) = &self.file else {
             return Ok(());
         };

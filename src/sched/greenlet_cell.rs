@@ -265,6 +265,13 @@ impl GreenletCell {
         unsafe { &(*self.run.get()).ready_at }.store((ticks >> READY_UNIT) as u32, Relaxed);
     }
 
+    /// Whether it was recorded that it became ready to run. By who is about to run it.
+    #[inline]
+    pub(super) fn has_ready_at(&self) -> bool {
+        // SAFETY: the field is atomic.
+        unsafe { &(*self.run.get()).ready_at }.load(Relaxed) != 0
+    }
+
     /// For how many ticks it had been ready at this moment, about, if that was recorded. By who is about to run it.
     #[inline]
     pub(super) fn take_ready(&self, now: u64) -> Option<u64> {

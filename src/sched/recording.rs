@@ -51,7 +51,7 @@ impl Hub {
         }
         let mut left = ring_bytes / STATUS_PART / STATUS_BYTES;
         let tell = |greenlet: &GreenletCell| {
-            if left > 0 {
+            if left > 0 && !greenlet.join.has_ended() {
                 left -= 1;
                 let status = status(greenlet, |text| self.recorder.text(text));
                 self.recorder.record(status, None);
@@ -101,6 +101,9 @@ impl Hub {
     /// The hub is about to run it.
     #[cold]
     pub(super) fn record_run(&self, greenlet: &GreenletCell) {
+        if greenlet.runs() == 0 && !greenlet.has_ready_at() {
+            self.record_status(greenlet);
+        }
         let run = greenlet.begin_run();
         let number = greenlet.cell().id().number();
         let began = self.record(|_| Event::Run {
@@ -117,6 +120,13 @@ impl Hub {
             latencies.count_alone(self.nanos(ready));
         }
         self.moment.set(0);
+    }
+
+    /// It was spawned before that was recorded, and perhaps had not started when recording began.
+    #[cold]
+    #[inline(never)]
+    fn record_status(&self, greenlet: &GreenletCell) {
+        self.record(|recorder| status(greenlet, |text| recorder.text(text)));
     }
 
     /// It has left the CPU.
@@ -295,7 +305,9 @@ pub(crate) fn statuses(session: &Session) -> Vec<Event> {
         for remote in &runtime.hubs {
             // What cannot be looked at is not told.
             let _ = remote.registry.look(|greenlet| {
-                statuses.push(status(greenlet, |text| session.texts().number(text)));
+                if !greenlet.join.has_ended() {
+                    statuses.push(status(greenlet, |text| session.texts().number(text)));
+                }
             });
         }
     }

@@ -53,8 +53,8 @@ static FLUSHED: AtomicU64 = AtomicU64::new(0);
 
 /// Switches recording on, for all runtimes of the process.
 ///
-/// When this returns, all hubs record. What greenlets there are, which have started, is recorded first; of those that
-/// were only spawned, nothing is known until they run. In a greenlet this is done on the blocking pool.
+/// When this returns, all hubs record. What greenlets there are, which have started, is recorded first; those that
+/// were only spawned are when they first run. In a greenlet this is done on the blocking pool.
 ///
 /// # Errors
 ///

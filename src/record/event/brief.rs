@@ -12,7 +12,7 @@
 //! +----------+---------------+-------+-+------+
 //! ```
 
-use super::{Actor, Ended, Event, Greenlet, Source, Stop, WAIT, Wait, life};
+use super::{Actor, Ended, Event, Greenlet, Source, Stop, WAIT, Wait};
 
 /// In the place of a head's kind.
 pub(super) const BRIEF: u64 = 1 << 7;
@@ -46,8 +46,8 @@ pub(crate) struct Context {
     pub(crate) greenlets: Greenlet,
     /// Of the event before, since the block began.
     pub(super) ticks: u64,
-    /// Of the last RUN, with its run; 0 if there was none.
-    pub(super) running: u64,
+    /// Of the last RUN, with its run.
+    pub(super) running: Option<(Greenlet, u16)>,
 }
 
 impl Context {
@@ -56,17 +56,16 @@ impl Context {
         Self {
             greenlets,
             ticks: 0,
-            running: 0,
+            running: None,
         }
     }
 
     /// The first greenlet that the next block's brief events should be able to name: those that run here now are in
     /// the middle.
     pub(crate) fn next_greenlets(&self) -> Greenlet {
-        match self.running >> 16 {
-            0 => self.greenlets,
-            running => running.saturating_sub(GREENLETS / 2),
-        }
+        self.running.map_or(self.greenlets, |(running, _)| {
+            running.saturating_sub(GREENLETS / 2)
+        })
     }
 
     /// Has seen an event, so many ticks after the block began.
@@ -74,7 +73,7 @@ impl Context {
     pub(crate) fn see(&mut self, event: Event, ticks: u64) {
         self.ticks = ticks;
         if let Event::Run { greenlet, run } = event {
-            self.running = life(greenlet, run);
+            self.running = Some((greenlet, run));
         }
     }
 
@@ -84,7 +83,7 @@ impl Context {
         let what = match event {
             Event::Run { greenlet, run } => RUN | self.life(greenlet, run)?,
             Event::Stop { greenlet, run, why } => {
-                if life(greenlet, run) != self.running {
+                if self.running != Some((greenlet, run)) {
                     return None;
                 }
                 STOP | stop(why)?
@@ -95,11 +94,11 @@ impl Context {
                 by,
                 outcome,
             } => {
-                let running = self.running >> 16;
+                let is_running = |by| self.running.is_some_and(|(running, _)| running == by);
                 let kind = match (outcome, by) {
                     (Ended::Woken, Source::Reactor) => WAKE_REACTOR,
                     (Ended::Deadline, Source::Timer) => WAKE_TIMER,
-                    (Ended::Woken, Source::Actor(Actor::Greenlet(by))) if by == running => {
+                    (Ended::Woken, Source::Actor(Actor::Greenlet(by))) if is_running(by) => {
                         WAKE_RUNNING
                     }
                     _ => return None,

@@ -65,7 +65,6 @@ impl Context {
             by,
             outcome,
         };
-        let running = (self.running != 0).then_some(self.running >> 16);
         match word & (BRIEF - 1) {
             RUN => Some(Event::Run { greenlet, run }),
             STOP => {
@@ -73,16 +72,18 @@ impl Context {
                     NO_OBJECT => Wait::NO_OBJECT,
                     object => object,
                 };
+                let (greenlet, run) = self.running?;
                 Some(Event::Stop {
-                    greenlet: running?,
-                    run: self.running as u16,
+                    greenlet,
+                    run,
                     why: Stop::decode((word >> GREENLET_AT) as u8, object)?,
                 })
             }
             WAKE_REACTOR => Some(wake(Source::Reactor, Ended::Woken)),
             WAKE_TIMER => Some(wake(Source::Timer, Ended::Deadline)),
             WAKE_RUNNING => {
-                let by = Source::Actor(Actor::Greenlet(running?));
+                let (running, _) = self.running?;
+                let by = Source::Actor(Actor::Greenlet(running));
                 Some(wake(by, Ended::Woken))
             }
             _ => None,

@@ -31,8 +31,9 @@ fn a_block_that_is_read_is_one_blocks() {
         let ring = Arc::new(Ring::new(memory, 3, OWNER));
         let reader = ring.clone();
         let writer = Writer::new(ring, Clock::Kernel);
-        // All at one moment: one of long ago would begin a block.
-        let now = writer.record(event(1), None);
+        // All at one moment, so that each is one word.
+        let now = writer.base_ticks.get();
+        writer.record(event(1), Some(now));
         writer.record(event(2), Some(now));
         assert_eq!(reader.sequences(), 0..1);
         let writing = thread::spawn(move || {
@@ -67,7 +68,8 @@ fn what_is_read_of_a_block_that_is_written_was_written() {
         let reader = ring.clone();
         let writing = thread::spawn(move || {
             let writer = Writer::new(ring, Clock::Kernel);
-            let now = writer.record(event(1), None);
+            let now = writer.base_ticks.get();
+            writer.record(event(1), Some(now));
             writer.record(event(2), Some(now));
         });
         let mut words = Vec::new();

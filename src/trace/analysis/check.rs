@@ -177,7 +177,7 @@ impl<'a> Checker<'a> {
         let gaps = trace.lost().iter();
         let mut gaps: Vec<_> = gaps
             .map(|lost| (lost.after.unwrap_or(0), lost.before))
-            .chain([(0, trace.since())])
+            .chain((trace.since() != 0).then_some((0, trace.since())))
             .collect();
         gaps.sort_unstable();
         let mut last = 0;

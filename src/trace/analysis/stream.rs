@@ -267,7 +267,8 @@ impl Stream {
             return;
         }
         if header.sequence > place.sequence {
-            self.lost += header.first_event.saturating_sub(place.events);
+            let lost = header.first_event.saturating_sub(place.events);
+            self.lost = self.lost.saturating_add(lost);
             place = Place {
                 sequence: header.sequence,
                 used: 0,
@@ -277,7 +278,8 @@ impl Stream {
             };
         }
         let fresh = payload.get(place.used..).unwrap_or(&[]);
-        place.events += self.read_events(place.index, header, fresh, &mut place.context);
+        let count = self.read_events(place.index, header, fresh, &mut place.context);
+        place.events = place.events.saturating_add(count);
         place.used = place.used.max(payload.len());
         self.places.insert(header.ring, place);
     }

@@ -152,10 +152,12 @@ fn send_all(
     drain: &mut Drain<impl Write>,
 ) -> io::Result<()> {
     loop {
-        let is_over = subscription.is_over();
+        if subscription.is_over() {
+            return drain.end();
+        }
         drain.drain(true)?;
         drain.file().flush()?;
-        if is_over || state.is_ending_within(client, Some(PAUSE)) || has_gone(client)? {
+        if state.is_ending_within(client, Some(PAUSE)) || has_gone(client)? {
             return Ok(());
         }
     }

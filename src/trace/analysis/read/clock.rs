@@ -81,8 +81,10 @@ impl Clock {
     /// The moment so many ticks after a block's beginning.
     pub(super) fn nanos(&self, base: u64, ticks: u64) -> u64 {
         let since = i128::from(base) + i128::from(ticks) - i128::from(self.ticks);
-        let nanos = since * i128::from(self.nanos_between);
-        let nanos = nanos.div_euclid(i128::from(self.ticks_between)) + i128::from(self.nanos);
+        // What does not fit is of a damaged file.
+        let nanos = since.saturating_mul(self.nanos_between.into());
+        let nanos = nanos.div_euclid(self.ticks_between.into());
+        let nanos = nanos.saturating_add(self.nanos.into());
         u64::try_from(nanos.max(0)).unwrap_or(u64::MAX)
     }
 }
