@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use super::block::{BlockHeader, Content};
-use super::event::{Event, Head};
+use super::event::{self, Event};
 use super::file::FileWriter;
 use super::ring::Ring;
 use super::session::Session;
@@ -119,7 +119,7 @@ impl<W: Write> Drain<W> {
             }
             // The next block may be written over by now.
             let next = ring.events_before(sequence + 1).filter(|_| is_complete);
-            let event = next.unwrap_or_else(|| header.first_event + events_in(&self.words));
+            let event = next.unwrap_or_else(|| header.first_event + event::count(&self.words));
             seen = Seen {
                 sequence: sequence + u64::from(is_complete),
                 used: if is_complete { 0 } else { header.used },
@@ -137,14 +137,4 @@ impl<W: Write> Drain<W> {
                 .begin_of(sequence + 1)
                 .is_some_and(|nanos| nanos < self.since)
     }
-}
-
-/// How many events there are.
-fn events_in(words: &[u64]) -> u64 {
-    let (mut at, mut count) = (0, 0);
-    while let Some(head) = words.get(at) {
-        at += 1 + Head(*head).length();
-        count += 1;
-    }
-    count
 }

@@ -297,6 +297,16 @@ impl Head {
     }
 }
 
+/// How many events these words are.
+pub(crate) fn count(words: &[u64]) -> u64 {
+    let (mut at, mut count) = (0, 0);
+    while let Some(head) = words.get(at) {
+        at += 1 + Head(*head).length();
+        count += 1;
+    }
+    count
+}
+
 mod kind {
     pub(super) const SPAWN: u8 = 1;
     pub(super) const RUN: u8 = 2;

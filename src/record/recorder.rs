@@ -5,8 +5,8 @@ use std::io;
 use std::panic::Location;
 use std::process;
 use std::ptr::{self, NonNull};
+use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, MutexGuard};
 
 use super::accounts::Accounts;
@@ -37,10 +37,10 @@ struct Current {
     outside: Option<Recorder>,
 }
 
-/// The `is_on` of a recorder, which is alive: it is taken out of the list before that ends. In a forked child the
+/// The `told` of a recorder, which is alive: it is taken out of the list before that ends. In a forked child the
 /// threads with the recorders are gone, and the list is empty.
 #[derive(Debug)]
-struct Switch(NonNull<AtomicBool>);
+struct Switch(NonNull<AtomicU32>);
 
 // SAFETY: atomic, and alive, wherever it is used.
 unsafe impl Send for Switch {}
@@ -146,11 +146,10 @@ pub(crate) fn stop() -> Option<Arc<Session>> {
 /// Tells everybody that records. Called with `SESSION` locked.
 fn switch(epoch: u32) {
     let switches = SWITCHES.lock();
-    // A hub that is told before it sees this takes part from its next event on.
     EPOCH.store(epoch, SeqCst);
-    for Switch(is_on) in &*switches {
+    for Switch(told) in &*switches {
         // SAFETY: alive, see `Switch`.
-        unsafe { is_on.as_ref() }.store(epoch != 0, Relaxed);
+        unsafe { told.as_ref() }.store(epoch, Relaxed);
     }
 }
 
@@ -185,8 +184,9 @@ pub(crate) fn this_thread() -> Actor {
 #[derive(Debug)]
 pub(crate) struct Recorder {
     owner: Owner,
-    /// Whether recording is on: all that a hook of a hub looks at. Written by who switches it.
-    is_on: AtomicBool,
+    /// The epoch of the session that goes on; 0 if there is none: all that a hook of a hub looks at. Written by who
+    /// switches recording.
+    told: AtomicU32,
     /// Of the session that it records for.
     epoch: Cell<u32>,
     ring: RefCell<Option<Recording>>,
@@ -216,7 +216,7 @@ impl Recorder {
     pub(crate) fn new(owner: Owner) -> Self {
         Self {
             owner,
-            is_on: AtomicBool::new(false),
+            told: AtomicU32::new(0),
             epoch: Cell::new(0),
             ring: RefCell::new(None),
         }
@@ -224,21 +224,21 @@ impl Recorder {
 
     /// Runs `f`; in the meantime this recorder takes part in recording whenever that is on.
     pub(crate) fn attached<T>(&self, f: impl FnOnce() -> T) -> T {
-        struct Attached<'a>(&'a AtomicBool);
+        struct Attached<'a>(&'a AtomicU32);
         impl Drop for Attached<'_> {
             fn drop(&mut self) {
                 let is_mine = |switch: &Switch| ptr::eq(switch.0.as_ptr(), self.0);
                 SWITCHES.lock().retain(|switch| !is_mine(switch));
-                self.0.store(false, Relaxed);
+                self.0.store(0, Relaxed);
             }
         }
-        let attached = Attached(&self.is_on);
+        let attached = Attached(&self.told);
         // Where the kernel has no memory for that, `claim` fails too.
         if follow_forks().is_ok() {
             let mut switches = SWITCHES.lock();
             // In the list until `attached` is dropped, and borrowed as long.
-            switches.push(Switch(NonNull::from(&self.is_on)));
-            self.is_on.store(is_on(), Relaxed);
+            switches.push(Switch(NonNull::from(&self.told)));
+            self.told.store(EPOCH.load(Relaxed), Relaxed);
         }
         let result = f();
         drop(attached);
@@ -254,13 +254,13 @@ impl Recorder {
     /// Whether it is to record.
     #[inline]
     pub(crate) fn takes_part(&self) -> bool {
-        self.is_on.load(Relaxed)
+        self.told.load(Relaxed) != 0
     }
 
     /// Whether recording was switched on or off since this recorder has looked.
     #[inline]
     pub(crate) fn is_behind(&self) -> bool {
-        self.epoch.get() != EPOCH.load(Relaxed)
+        self.epoch.get() != self.told.load(Relaxed)
     }
 
     /// Takes part in the session that goes on, or ends taking part in one that has ended. Answers how many
@@ -268,7 +268,7 @@ impl Recorder {
     #[cold]
     pub(crate) fn catch_up(&self) -> Option<usize> {
         if is_a_parents() {
-            self.is_on.store(false, Relaxed);
+            self.told.store(0, Relaxed);
         }
         self.join(session());
         let ring = self.ring.borrow();

@@ -20,12 +20,13 @@
 mod models;
 
 use std::cell::Cell;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::block::{BlockHeader, Content, Owner};
 use super::clock::{Clock, Pair};
-use super::event::{Context, Event, Head};
+use super::event::{self, Context, Event, Head};
 use crate::atomic::{AtomicU64, fence};
 use crate::sys::mapping::Mapping;
 
@@ -47,8 +48,6 @@ pub(crate) struct Ring {
     /// The sequence of the block that is being written, and one; 0 before there is any. Written by the
     /// writer.
     begun: AtomicU64,
-    /// Events so far. Written by the writer.
-    events: AtomicU64,
 }
 
 impl Ring {
@@ -59,7 +58,6 @@ impl Ring {
             number,
             owner,
             begun: AtomicU64::new(0),
-            events: AtomicU64::new(0),
         }
     }
 
@@ -73,7 +71,16 @@ impl Ring {
 
     /// Events recorded so far.
     pub(crate) fn events(&self) -> u64 {
-        self.events.load(Relaxed)
+        let mut words = Vec::new();
+        loop {
+            let Some(last) = self.sequences().next_back() else {
+                return 0;
+            };
+            // Otherwise the writer was through with all blocks meanwhile.
+            if let Some(header) = self.read(last, &mut words) {
+                return header.first_event + event::count(&words);
+            }
+        }
     }
 
     /// Those of them that are there still.
@@ -154,27 +161,33 @@ pub(crate) struct Writer {
     clock: Clock,
     /// The block that is being written.
     sequence: Cell<u64>,
-    /// The word of the ring at which that block begins.
-    start: Cell<usize>,
+    /// Its words: in the memory of `ring`, which stays as long as this does.
+    block: Cell<NonNull<[AtomicU64; BLOCK_WORDS]>>,
     /// The word in it where the next event goes.
     next: Cell<usize>,
     /// When it began.
     base_ticks: Cell<u64>,
     /// What was told in it.
-    context: Cell<Context>,
+    context: Context,
+    /// Events so far.
+    events: Cell<u64>,
 }
+
+// SAFETY: what `block` points to is used as atomics only, and stays.
+unsafe impl Send for Writer {}
 
 impl Writer {
     /// The only one of a new ring.
     pub(crate) fn new(ring: Arc<Ring>, clock: Clock) -> Self {
         let writer = Self {
-            ring,
             clock,
             sequence: Cell::new(u64::MAX),
-            start: Cell::new(0),
+            block: Cell::new(NonNull::from(ring.block(0))),
             next: Cell::new(0),
             base_ticks: Cell::new(0),
-            context: Cell::default(),
+            context: Context::default(),
+            events: Cell::new(0),
+            ring,
         };
         writer.begin_block();
         writer
@@ -192,11 +205,11 @@ impl Writer {
         if is_full || is_far {
             ticks = self.begin_block();
         }
-        let block = self.ring.block(self.start.get());
+        // SAFETY: `ring`, which this has, keeps it.
+        let block = unsafe { self.block.get().as_ref() };
         let at = self.next.get();
         let since = ticks - self.base_ticks.get();
-        let mut context = self.context.get();
-        let end = if let Some(word) = context.brief(event, since) {
+        let end = if let Some(word) = self.context.brief(event, since) {
             block[at].store(word, Relaxed);
             at + 1
         } else {
@@ -206,11 +219,9 @@ impl Writer {
             }
             at + 1 + long.length
         };
-        context.see(event, since);
-        self.context.set(context);
+        self.context.see(event, since);
         self.next.set(end);
-        let events = &self.ring.events;
-        events.store(events.load(Relaxed) + 1, Relaxed);
+        self.events.set(self.events.get() + 1);
         let used = (end * 8 - BlockHeader::BYTES) as u32;
         let extent = BlockHeader::extent(BLOCK_BYTES as u32, used);
         // Release: (6) above.
@@ -223,21 +234,20 @@ impl Writer {
     fn begin_block(&self) -> u64 {
         let Pair { ticks, nanos } = self.clock.pair();
         let sequence = self.sequence.get().wrapping_add(1);
-        let greenlets = self.context.get().next_greenlets();
+        let greenlets = self.context.next_greenlets();
         let header = BlockHeader {
             content: Content::Events,
             ring: self.ring.number,
             length: BLOCK_BYTES as u32,
             used: 0,
             sequence,
-            first_event: self.ring.events(),
+            first_event: self.events.get(),
             base_ticks: ticks,
             base_nanos: nanos,
             owner: self.ring.owner,
             greenlets,
         };
-        let start = self.ring.start(sequence);
-        let block = self.ring.block(start);
+        let block = self.ring.block(self.ring.start(sequence));
         block[BlockHeader::SEQUENCE].store(BlockHeader::UNWRITTEN, Relaxed);
         fence(Release);
         for (index, word) in header.encode().into_iter().enumerate() {
@@ -248,10 +258,10 @@ impl Writer {
         // Release: (4) above.
         block[BlockHeader::SEQUENCE].store(sequence, Release);
         self.sequence.set(sequence);
-        self.start.set(start);
+        self.block.set(NonNull::from(block));
         self.next.set(BlockHeader::WORDS);
         self.base_ticks.set(ticks);
-        self.context.set(Context::new(greenlets));
+        self.context.begin(greenlets);
         // Release: pairs with the Acquire in `sequences`.
         self.ring.begun.store(sequence + 1, Release);
         ticks
@@ -278,8 +288,8 @@ mod tests {
 
     /// The events of a block.
     fn decode(header: BlockHeader, words: &[u64]) -> Vec<Event> {
-        let mut context = Context::new(header.greenlets);
-        let events = Events::new(words.iter().copied(), &mut context);
+        let context = Context::new(header.greenlets);
+        let events = Events::new(words.iter().copied(), &context);
         let event = |event: Result<(u64, Option<Event>), _>| event.expect("whole").1;
         events.map(|e| event(e).expect("an event")).collect()
     }

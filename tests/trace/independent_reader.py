@@ -213,7 +213,7 @@ def read(data):
     result = {
         "process": header[1] >> 32,
         "facts": facts,
-        "texts": len(texts),
+        "texts": sorted(texts),
         "events": 0,
         "kinds": {},
         "switches": 0,

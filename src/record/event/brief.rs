@@ -12,6 +12,8 @@
 //! +----------+---------------+-------+-+------+
 //! ```
 
+use std::cell::Cell;
+
 use super::{Actor, Ended, Event, Greenlet, Source, Stop, WAIT, Wait};
 
 /// In the place of a head's kind.
@@ -40,40 +42,46 @@ pub(super) const OBJECT_AT: u32 = 16;
 pub(super) const NO_OBJECT: u64 = (1 << (TICKS_AT - OBJECT_AT)) - 1;
 
 /// What brief events leave out, because it was told before them in the block.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Context {
     /// The number of the first greenlet that brief events can name.
-    pub(crate) greenlets: Greenlet,
+    pub(super) greenlets: Cell<Greenlet>,
     /// Of the event before, since the block began.
-    pub(super) ticks: u64,
+    pub(super) ticks: Cell<u64>,
     /// Of the last RUN, with its run.
-    pub(super) running: Option<(Greenlet, u16)>,
+    pub(super) running: Cell<Option<(Greenlet, u16)>>,
 }
 
 impl Context {
     /// At the beginning of a block.
     pub(crate) fn new(greenlets: Greenlet) -> Self {
-        Self {
-            greenlets,
-            ticks: 0,
-            running: None,
-        }
+        let context = Self::default();
+        context.begin(greenlets);
+        context
+    }
+
+    /// The same.
+    pub(crate) fn begin(&self, greenlets: Greenlet) {
+        self.greenlets.set(greenlets);
+        self.ticks.set(0);
+        self.running.set(None);
     }
 
     /// The first greenlet that the next block's brief events should be able to name: those that run here now are in
     /// the middle.
     pub(crate) fn next_greenlets(&self) -> Greenlet {
-        self.running.map_or(self.greenlets, |(running, _)| {
-            running.saturating_sub(GREENLETS / 2)
-        })
+        match self.running.get() {
+            None => self.greenlets.get(),
+            Some((running, _)) => running.saturating_sub(GREENLETS / 2),
+        }
     }
 
     /// Has seen an event, so many ticks after the block began.
     #[inline(always)]
-    pub(crate) fn see(&mut self, event: Event, ticks: u64) {
-        self.ticks = ticks;
+    pub(crate) fn see(&self, event: Event, ticks: u64) {
+        self.ticks.set(ticks);
         if let Event::Run { greenlet, run } = event {
-            self.running = Some((greenlet, run));
+            self.running.set(Some((greenlet, run)));
         }
     }
 
@@ -83,7 +91,7 @@ impl Context {
         let what = match event {
             Event::Run { greenlet, run } => RUN | self.life(greenlet, run)?,
             Event::Stop { greenlet, run, why } => {
-                if self.running != Some((greenlet, run)) {
+                if self.running.get() != Some((greenlet, run)) {
                     return None;
                 }
                 STOP | stop(why)?
@@ -94,7 +102,8 @@ impl Context {
                 by,
                 outcome,
             } => {
-                let is_running = |by| self.running.is_some_and(|(running, _)| running == by);
+                let running = self.running.get();
+                let is_running = |by| running.is_some_and(|(running, _)| running == by);
                 let kind = match (outcome, by) {
                     (Ended::Woken, Source::Reactor) => WAKE_REACTOR,
                     (Ended::Deadline, Source::Timer) => WAKE_TIMER,
@@ -107,13 +116,13 @@ impl Context {
             }
             _ => return None,
         };
-        let ticks = ticks.wrapping_sub(self.ticks);
+        let ticks = ticks.wrapping_sub(self.ticks.get());
         (ticks < TICKS).then_some(ticks << TICKS_AT | what | BRIEF)
     }
 
     #[inline(always)]
     fn life(&self, greenlet: Greenlet, run: u16) -> Option<u64> {
-        let greenlet = greenlet.wrapping_sub(self.greenlets);
+        let greenlet = greenlet.wrapping_sub(self.greenlets.get());
         (greenlet < GREENLETS).then_some(u64::from(run) << RUN_AT | greenlet << GREENLET_AT)
     }
 }

@@ -10,7 +10,7 @@ use super::{Actor, Ended, Event, Head, Source, State, Stop, WAIT, Wait, kind};
 /// version knows it.
 pub(crate) struct Events<'a, I> {
     words: I,
-    context: &'a mut Context,
+    context: &'a Context,
 }
 
 /// The words end in the middle of an event.
@@ -19,7 +19,7 @@ pub(crate) struct CutOff;
 
 impl<'a, I: Iterator<Item = u64>> Events<'a, I> {
     /// Those of words that follow what `context` has seen of the block.
-    pub(crate) fn new(words: I, context: &'a mut Context) -> Self {
+    pub(crate) fn new(words: I, context: &'a Context) -> Self {
         Self { words, context }
     }
 }
@@ -41,10 +41,10 @@ impl<I: Iterator<Item = u64>> Iterator for Events<'_, I> {
             }
             (head.ticks(), Event::decode(head, given))
         } else {
-            let ticks = self.context.ticks.saturating_add(head >> TICKS_AT);
+            let ticks = self.context.ticks.get().saturating_add(head >> TICKS_AT);
             (ticks, self.context.expand(head))
         };
-        self.context.ticks = ticks;
+        self.context.ticks.set(ticks);
         if let Some(event) = event {
             self.context.see(event, ticks);
         }
@@ -55,9 +55,8 @@ impl<I: Iterator<Item = u64>> Iterator for Events<'_, I> {
 impl Context {
     /// The event of a word. `None` if this version does not know it, or if it leaves out what was not told.
     fn expand(&self, word: u64) -> Option<Event> {
-        let greenlet = self
-            .greenlets
-            .saturating_add(word >> GREENLET_AT & (GREENLETS - 1));
+        let greenlets = self.greenlets.get();
+        let greenlet = greenlets.saturating_add(word >> GREENLET_AT & (GREENLETS - 1));
         let run = (word >> RUN_AT) as u16;
         let wake = |by, outcome| Event::Wake {
             greenlet,
@@ -72,7 +71,7 @@ impl Context {
                     NO_OBJECT => Wait::NO_OBJECT,
                     object => object,
                 };
-                let (greenlet, run) = self.running?;
+                let (greenlet, run) = self.running.get()?;
                 Some(Event::Stop {
                     greenlet,
                     run,
@@ -82,7 +81,7 @@ impl Context {
             WAKE_REACTOR => Some(wake(Source::Reactor, Ended::Woken)),
             WAKE_TIMER => Some(wake(Source::Timer, Ended::Deadline)),
             WAKE_RUNNING => {
-                let (running, _) = self.running?;
+                let (running, _) = self.running.get()?;
                 let by = Source::Actor(Actor::Greenlet(running));
                 Some(wake(by, Ended::Woken))
             }
@@ -353,14 +352,14 @@ mod tests {
     fn an_event_that_is_not_known_is_told_from_one_that_is() {
         assert_eq!(Event::decode(Head(0), &[]), None);
         assert_eq!(Event::decode(Head(127), &[1, 2, 3]), None);
-        let mut context = Context::new(0);
+        let context = Context::new(0);
         let words = [
             BRIEF | 77,
             BRIEF | STOP,
             BRIEF | WAKE_RUNNING,
             1 << 45 | BRIEF,
         ];
-        let events: Vec<_> = Events::new(words.into_iter(), &mut context).collect();
+        let events: Vec<_> = Events::new(words.into_iter(), &context).collect();
         let unknown = |ticks| Ok((ticks, None));
         assert_eq!(events, [unknown(0), unknown(0), unknown(0), unknown(1)]);
     }
@@ -368,7 +367,7 @@ mod tests {
     /// Encodes each as it is recorded, and reads all of them. Answers how many words they were.
     #[track_caller]
     fn come_back(greenlets: u64, events: &[(u64, Event)]) -> usize {
-        let (mut words, mut context) = (Vec::new(), Context::new(greenlets));
+        let (mut words, context) = (Vec::new(), Context::new(greenlets));
         for &(ticks, event) in events {
             match context.brief(event, ticks) {
                 Some(word) => words.push(word),
@@ -380,8 +379,8 @@ mod tests {
             }
             context.see(event, ticks);
         }
-        let mut context = Context::new(greenlets);
-        let read = Events::new(words.iter().copied(), &mut context);
+        let context = Context::new(greenlets);
+        let read = Events::new(words.iter().copied(), &context);
         let expected = events
             .iter()
             .map(|&(ticks, event)| Ok((ticks, Some(event))));

@@ -437,9 +437,9 @@ impl Contents {
     /// Appends the events of a block up to a moment, and answers how many there are, with those that are
     /// later or not known.
     fn decode(&mut self, block: &Block<'_>, until: u64, events: &mut Vec<(u64, Event)>) -> u64 {
-        let mut context = Context::new(block.header.greenlets);
+        let context = Context::new(block.header.greenlets);
         let mut count = 0;
-        for event in Events::new(words_of(block.payload), &mut context) {
+        for event in Events::new(words_of(block.payload), &context) {
             let Ok((ticks, event)) = event else {
                 self.problem(block, "the last of the events is cut off: left out");
                 return count;

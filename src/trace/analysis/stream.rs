@@ -72,7 +72,7 @@ struct Rate {
 }
 
 /// How far a ring is read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Place {
     /// The index of the ring.
     index: u16,
@@ -230,7 +230,7 @@ impl Stream {
                 self.kept.keep(header, block);
             }
             Content::Statuses => {
-                self.read_events(0, header, payload, &mut Context::default());
+                self.read_events(0, header, payload, &Context::default());
             }
             Content::Events | Content::Texts | Content::Facts | Content::Unknown(_) => {}
         }
@@ -252,7 +252,7 @@ impl Stream {
 
     /// Reads what of a ring's block was not read before: blocks come again when they are longer.
     fn read_ring(&mut self, header: BlockHeader, payload: &[u8]) {
-        let known = self.places.get(&header.ring).copied();
+        let known = self.places.get(&header.ring).cloned();
         let mut place = known.unwrap_or_else(|| {
             self.rings.push(ring_of(header));
             Place {
@@ -278,7 +278,7 @@ impl Stream {
             };
         }
         let fresh = payload.get(place.used..).unwrap_or(&[]);
-        let count = self.read_events(place.index, header, fresh, &mut place.context);
+        let count = self.read_events(place.index, header, fresh, &place.context);
         place.events = place.events.saturating_add(count);
         place.used = place.used.max(payload.len());
         self.places.insert(header.ring, place);
@@ -290,7 +290,7 @@ impl Stream {
         ring: u16,
         header: BlockHeader,
         payload: &[u8],
-        context: &mut Context,
+        context: &Context,
     ) -> u64 {
         let mut count = 0;
         for (ticks, event) in Events::new(words_of(payload), context).flatten() {

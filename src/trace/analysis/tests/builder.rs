@@ -207,7 +207,7 @@ pub(in crate::trace) fn plain(content: Content, base: u64) -> BlockHeader {
 
 /// Every second one that can be is brief.
 fn encode(base: u64, events: &[(u64, Event)]) -> Vec<u8> {
-    let (mut words, mut context) = (Vec::new(), Context::default());
+    let (mut words, context) = (Vec::new(), Context::default());
     for (number, &(time, event)) in events.iter().enumerate() {
         let ticks = (time - base) * TICKS;
         match context.brief(event, ticks) {
