@@ -1,4 +1,20 @@
 //! Who records: a hub, or any other thread.
+//!
+//! Recording is switched for all of them at once:
+//!
+//! ```text
+//!   start                                  a hook of a hub
+//!   1. the session is there                a. told (Relaxed): 0 is off
+//!   2. EPOCH, and `told` of every hub      b. told is not the epoch that it has joined: it takes
+//!   3. a barrier in all threads               SESSION's lock, and joins what it finds
+//!   4. since = now                         c. the clock; the event
+//! ```
+//!
+//! A hook behind the barrier sees (2), so whatever happens after `since` is recorded. Before `since` one hub may
+//! record what another one does not: a reader concludes nothing from what is missing there.
+//! `stop` takes the time, `until`, and then does the same with 0. Whatever has happened before `until` was recorded
+//! before its consequences were, so of what is left out by `until`, and of what comes too late for the file, nothing
+//! is missing that something else follows from. SESSION's lock is held over (1) to (4): whoever joins has been told.
 
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::io;
