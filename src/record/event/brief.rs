@@ -53,14 +53,14 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// At the beginning of a block.
+    #[cfg(any(test, feature = "analysis"))]
     pub(crate) fn new(greenlets: Greenlet) -> Self {
         let context = Self::default();
         context.begin(greenlets);
         context
     }
 
-    /// The same.
+    /// A block begins.
     pub(crate) fn begin(&self, greenlets: Greenlet) {
         self.greenlets.set(greenlets);
         self.ticks.set(0);
