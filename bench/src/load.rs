@@ -23,6 +23,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often each way of recording has its turn.
 const TURNS: u32 = 12;
 
+/// What that gives: of each way, by the processor's time and by the wall's.
+const RECORDED: [&str; 4] = [
+    "echo_traced.flight",
+    "echo_traced.flight.wall",
+    "echo_traced.stream",
+    "echo_traced.stream.wall",
+];
+
 /// Latencies that are longer count as this.
 const LONGEST_NS: u64 = 100_000_000_000;
 
@@ -67,18 +75,20 @@ fn echo_traced(order: &LoadOrder) -> io::Result<Vec<Value>> {
     control.set_read_timeout(Some(PATIENCE))?;
     let mut load = Load::connect(order.server, order.job.params.get("c"))?;
     let time = order.job.time / TURNS;
+    // What a request costs: the server's processor time, and the wall's.
     let mut cost = |recording: Recording| {
         control.write_all(&[recording.word(); MESSAGE.len()])?;
         // It is answered before the others are asked again: they wait.
         control.read_exact(&mut [0; MESSAGE.len()])?;
         load.run(WARM_UP.min(time))?;
         load.latencies.reset();
-        let before = cpu::time_of(order.process)?;
+        let (started, before) = (Instant::now(), cpu::time_of(order.process)?);
         load.run(time)?;
-        let took = cpu::time_of(order.process)? - before;
-        Ok::<_, io::Error>(took.as_secs_f64() / load.latencies.len() as f64)
+        let times = [cpu::time_of(order.process)? - before, started.elapsed()];
+        let requests = load.latencies.len() as f64;
+        Ok::<_, io::Error>(times.map(|time| time.as_secs_f64() / requests))
     };
-    let (mut flight, mut stream) = (Vec::new(), Vec::new());
+    let mut ratios = [const { Vec::new() }; RECORDED.len()];
     for turn in 0..TURNS {
         // Before and after, and in both orders, so that what changes meanwhile does so on all sides.
         let before = cost(Recording::Off)?;
@@ -89,14 +99,14 @@ fn echo_traced(order: &LoadOrder) -> io::Result<Vec<Value>> {
                 [cost(Recording::Flight)?, streamed]
             }
         };
-        let off = f64::midpoint(before, cost(Recording::Off)?);
-        flight.push(recorded[0] / off);
-        stream.push(recorded[1] / off);
+        let after = cost(Recording::Off)?;
+        for (place, recorded) in recorded.concat().into_iter().enumerate() {
+            let off = f64::midpoint(before[place % 2], after[place % 2]);
+            ratios[place].push(recorded / off);
+        }
     }
-    Ok(vec![
-        ("echo_traced.flight", report::median(&mut flight)),
-        ("echo_traced.stream", report::median(&mut stream)),
-    ])
+    let medians = ratios.iter_mut().map(|ratios| report::median(ratios));
+    Ok(RECORDED.into_iter().zip(medians).collect())
 }
 
 fn idle_connections(order: &LoadOrder) -> io::Result<Vec<Value>> {

@@ -148,7 +148,7 @@ const fn metric(row: Row, name: &'static str, unit: &'static str, what: &'static
     }
 }
 
-const METRICS: [Metric; 23] = [
+const METRICS: [Metric; 25] = [
     metric(
         Row::Switch,
         "switch",
@@ -285,9 +285,21 @@ const METRICS: [Metric; 23] = [
     ),
     metric(
         Row::EchoTraced,
+        "echo_traced.flight.wall",
+        "times",
+        "the same of the wall's time per request: more than 1 is throughput that is lost",
+    ),
+    metric(
+        Row::EchoTraced,
         "echo_traced.stream",
         "times",
-        "the same while all events are written to a file",
+        "echo_traced.flight while all events are written to a file instead",
+    ),
+    metric(
+        Row::EchoTraced,
+        "echo_traced.stream.wall",
+        "times",
+        "the same of the wall's time per request",
     ),
 ];
 
@@ -340,7 +352,7 @@ const fn must_of(
     }
 }
 
-const MUSTS: [Must; 39] = [
+const MUSTS: [Must; 45] = [
     must("switch", "w=1", Limit::Scaled(14.0)),
     must("yield", "w=1,t=2", Limit::Scaled(30.0)),
     must("yield", "w=1,t=1000", Limit::Scaled(36.0)),
@@ -384,11 +396,17 @@ const MUSTS: [Must; 39] = [
     must("trace", "w=1", Limit::AtMost(1.0)),
     must_of(FLIGHT, "trace", "w=1", Limit::AtMost(15.0)),
     must("echo_traced.flight", "w=1,c=1", Limit::AtMost(1.02)),
+    must("echo_traced.flight.wall", "w=1,c=1", Limit::AtMost(1.02)),
     must("echo_traced.flight", "w=1,c=64", Limit::AtMost(1.02)),
+    must("echo_traced.flight.wall", "w=1,c=64", Limit::AtMost(1.02)),
     must("echo_traced.flight", "w=1,c=512", Limit::AtMost(1.02)),
+    must("echo_traced.flight.wall", "w=1,c=512", Limit::AtMost(1.02)),
     must("echo_traced.stream", "w=1,c=1", Limit::AtMost(1.03)),
+    must("echo_traced.stream.wall", "w=1,c=1", Limit::AtMost(1.03)),
     must("echo_traced.stream", "w=1,c=64", Limit::AtMost(1.03)),
+    must("echo_traced.stream.wall", "w=1,c=64", Limit::AtMost(1.03)),
     must("echo_traced.stream", "w=1,c=512", Limit::AtMost(1.03)),
+    must("echo_traced.stream.wall", "w=1,c=512", Limit::AtMost(1.03)),
 ];
 
 /// The limit for a peer in one metric of a case, if there is one.
