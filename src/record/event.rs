@@ -8,7 +8,7 @@ mod brief;
 mod decode;
 
 pub(crate) use brief::Context;
-#[cfg(any(test, feature = "analysis"))]
+#[cfg(any(all(test, not(loom)), feature = "analysis"))]
 pub(crate) use decode::Events;
 
 /// A number of a greenlet, as [`Id`](crate::Id) has it; 0 where there is none.

@@ -17,6 +17,8 @@ impl Mapping {
         Self::private(bytes)
     }
 
+    pub(crate) fn prefer_huge_pages(&self) {}
+
     pub(crate) fn words(&self) -> &[AtomicU64] {
         &self.0
     }
