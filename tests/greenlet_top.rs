@@ -327,8 +327,10 @@ fn keys_sort_filter_select_and_explain() {
     terminal.press(&["Enter"]);
     // The stack of the one that is left.
     terminal.press(&["Down", "Enter"]);
+    // The terminal may be looked at while it is drawn.
     let detail = terminal.wait_for("a stack", |screen| {
-        screen.contains("'sleeper'") && line(screen, "  0  ").is_some()
+        let parts = ["'sleeper'", "state", "spawned at", "stack  ", "  0  "];
+        parts.iter().all(|part| line(screen, part).is_some())
     });
     assert!(
         line(&detail, "state")
