@@ -21,8 +21,8 @@ use std::io;
 use std::panic::Location;
 use std::process;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, MutexGuard};
 
 use super::accounts::Accounts;
@@ -111,11 +111,17 @@ fn follow_forks() -> io::Result<()> {
             switches.clear();
         }
     }
-    static FOLLOWED: StaticMutex<bool> = StaticMutex::new(false);
-    let mut followed = FOLLOWED.lock();
-    if !*followed {
+    static FOLLOWED: AtomicBool = AtomicBool::new(false);
+    static FOLLOWING: StaticMutex<()> = StaticMutex::new(());
+    // Acquire: pairs with the Release below. Without the lock, which a fork may find held: only the first hub of a
+    // process, or its first recording, takes it.
+    if FOLLOWED.load(Acquire) {
+        return Ok(());
+    }
+    let _following = FOLLOWING.lock();
+    if !FOLLOWED.load(Relaxed) {
         thread::at_fork(Some(prepare), Some(parent), Some(child))?;
-        *followed = true;
+        FOLLOWED.store(true, Release);
     }
     Ok(())
 }
