@@ -171,6 +171,15 @@ pub(crate) fn cycles() -> u64 {
     count
 }
 
+/// Has the processor fetch a line of memory that will be written soon. Any address will do.
+#[inline(always)]
+pub(crate) fn prefetch_for_write<T>(place: *const T) {
+    // SAFETY: a hint, which never faults.
+    unsafe {
+        asm!("prfm pstl1keep, [{}]", in(reg) place, options(nostack, preserves_flags, readonly));
+    }
+}
+
 /// System call `number`; the result as the kernel gives it, `-errno` for an error.
 ///
 /// # Safety

@@ -15,6 +15,7 @@
 //! | [`set_float_control`] | writes it |
 //! | [`CYCLES_SOURCE`] | what the kernel calls the counter below, where it relies on it itself |
 //! | [`cycles`] | a cheap, monotonic-enough counter |
+//! | [`prefetch_for_write`] | has memory fetched that will be written soon |
 //! | [`syscall4`] | a system call that no C library function stands in front of |
 //! | [`syscall6`] | the same with six arguments |
 //! | [`registers`] | where a signal's context says that the thread was |

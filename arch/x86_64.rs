@@ -182,6 +182,13 @@ pub(crate) fn cycles() -> u64 {
     unsafe { std::arch::x86_64::_rdtsc() }
 }
 
+/// Has the processor fetch a line of memory that will be written soon. Any address will do.
+#[inline(always)]
+pub(crate) fn prefetch_for_write<T>(place: *const T) {
+    // SAFETY: a hint, which never faults; processors that do not know it do nothing.
+    unsafe { asm!("prefetchw [{}]", in(reg) place, options(nostack, preserves_flags, readonly)) };
+}
+
 /// System call `number`; the result as the kernel gives it, `-errno` for an error.
 ///
 /// # Safety

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::process;
 use std::slice;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,9 +23,13 @@ pub(crate) struct FileWriter<W> {
 impl<W: Write> FileWriter<W> {
     /// Writes the beginning of a file: the header and the facts.
     pub(crate) fn begin(out: W, start: &Start, facts: String) -> io::Result<Self> {
-        let mut writer = Self { out, bytes: 0 };
         let first_block = (FileHeader::WORDS * 8) as u64;
-        writer.words(&start.header(first_block).encode())?;
+        let mut writer = Self {
+            out,
+            bytes: first_block,
+        };
+        let header = start.header(first_block).encode();
+        writer.out.write_all(as_bytes(&header))?;
         writer.facts(facts)?;
         Ok(writer)
     }
@@ -53,8 +57,20 @@ impl<W: Write> FileWriter<W> {
             used: bytes,
             ..header
         };
-        self.words(&header.encode())?;
-        self.words(content)
+        let header = header.encode();
+        self.bytes += (size_of_val(&header) + size_of_val(content)) as u64;
+        let mut parts = [as_bytes(&header), as_bytes(content)].map(IoSlice::new);
+        let mut parts = &mut parts[..];
+        // Together, so that a buffer in `out` that is smaller than the block is passed by.
+        while parts.iter().any(|part| !part.is_empty()) {
+            match self.out.write_vectored(parts) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => IoSlice::advance_slices(&mut parts, written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Writes what greenlets do at this moment.
@@ -86,15 +102,13 @@ impl<W: Write> FileWriter<W> {
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
+}
 
-    fn words(&mut self, words: &[u64]) -> io::Result<()> {
-        // Of all architectures that this crate knows it is the order of bytes.
-        const { assert!(cfg!(target_endian = "little")) };
-        // SAFETY: words are bytes, all of which may be read.
-        let bytes = unsafe { slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) };
-        self.bytes += bytes.len() as u64;
-        self.out.write_all(bytes)
-    }
+fn as_bytes(words: &[u64]) -> &[u8] {
+    // Of all architectures that this crate knows it is the order of bytes.
+    const { assert!(cfg!(target_endian = "little")) };
+    // SAFETY: words are bytes, all of which may be read.
+    unsafe { slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
 }
 
 impl BlockHeader {

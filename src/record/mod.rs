@@ -9,6 +9,7 @@
 //! | `texts` | texts that events refer to |
 //! | `session` | all of this, from when recording is switched on to when it is switched off |
 //! | `recorder` | who records |
+//! | `recording` | what it records with, while recording is on |
 //! | `trigger` | what makes the last events be written |
 //! | `threads` | how many threads there are for all this |
 //! | `accounts` | what is counted beside the rings |
@@ -21,6 +22,7 @@ mod drain;
 mod event;
 mod file;
 mod recorder;
+mod recording;
 mod ring;
 mod session;
 mod texts;
@@ -40,6 +42,7 @@ pub(crate) use drain::Drain;
 pub(crate) use recorder::{
     Recorder, claim, is_a_parents, is_on, record_outside, session, start, stop, this_thread,
 };
+pub(crate) use recording::Recording;
 pub(crate) use session::Session;
 pub(crate) use threads::{OwnThread, own_threads};
 pub(crate) use trigger::{Order, clear_orders, next_order, order, pull, set as set_triggers};

@@ -18,17 +18,15 @@
 
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::io;
-use std::panic::Location;
 use std::process;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, MutexGuard};
 
-use super::accounts::Accounts;
 use super::block::Owner;
-use super::event::{Actor, Event, Greenlet, Source, Text};
-use super::ring::Writer;
+use super::event::{Actor, Event};
+use super::recording::Recording;
 use super::session::Session;
 use super::trigger;
 use crate::lock::StaticMutex;
@@ -186,7 +184,7 @@ pub(crate) fn session() -> Option<Arc<Session>> {
 
 /// Records an event of a thread that is no hub, while recording is on. Answers when that was, in ticks.
 #[cold]
-pub(crate) fn record_outside(event: impl FnOnce(&Recorder) -> Event) -> Option<u64> {
+pub(crate) fn record_outside(event: impl FnOnce(&Recording) -> Event) -> Option<u64> {
     // A forked child goes no further: its lock may be held by nobody.
     if !is_on() {
         return None;
@@ -194,7 +192,7 @@ pub(crate) fn record_outside(event: impl FnOnce(&Recorder) -> Event) -> Option<u
     let mut current = SESSION.lock();
     let Current { session, outside } = current.as_mut()?;
     let recorder = outside.get_or_insert_with(|| Recorder::of_session(session, Owner::NOBODY));
-    recorder.record(event(recorder), None)
+    recorder.with(|recording| recording.record(event(recording), None))
 }
 
 /// The calling thread, as no hub.
@@ -211,28 +209,8 @@ pub(crate) struct Recorder {
     told: AtomicU32,
     /// Of the session that it records for.
     epoch: Cell<u32>,
-    ring: RefCell<Option<Recording>>,
+    recording: RefCell<Option<Recording>>,
 }
-
-/// What a recorder has while recording is on.
-#[derive(Debug)]
-struct Recording {
-    session: Arc<Session>,
-    writer: Writer,
-    /// Texts of `'static` strings and places whose numbers are known, by address and length.
-    texts: Box<[Cell<Known>]>,
-    accounts: Option<Arc<StaticMutex<Accounts>>>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Known {
-    address: usize,
-    length: usize,
-    text: Text,
-}
-
-/// How many texts a recorder remembers.
-const KNOWN: usize = 256;
 
 impl Recorder {
     pub(crate) fn new(owner: Owner) -> Self {
@@ -240,7 +218,7 @@ impl Recorder {
             owner,
             told: AtomicU32::new(0),
             epoch: Cell::new(0),
-            ring: RefCell::new(None),
+            recording: RefCell::new(None),
         }
     }
 
@@ -293,112 +271,20 @@ impl Recorder {
             self.told.store(0, Relaxed);
         }
         self.join(session());
-        let ring = self.ring.borrow();
-        ring.as_ref().map(|ring| ring.session.ring_bytes())
+        self.with(Recording::ring_bytes)
     }
 
     fn join(&self, session: Option<Arc<Session>>) {
         self.epoch
             .set(session.as_ref().map_or(0, |session| session.epoch()));
-        *self.ring.borrow_mut() = session.and_then(|session| {
-            let writer = session.add_ring(self.owner)?;
-            Some(Recording {
-                accounts: session.add_accounts(),
-                session,
-                writer,
-                // Not by way of the stack, which may be a small greenlet's.
-                texts: vec![Cell::new(Known::NONE); KNOWN].into_boxed_slice(),
-            })
-        });
+        *self.recording.borrow_mut() =
+            session.and_then(|session| Recording::join(session, self.owner));
     }
 
-    /// Records an event: now, or at a moment since the last event. Answers when that was, in ticks; `None`
-    /// if recording is off.
+    /// Calls `f` with what is recorded with; `None` if recording is off.
     #[inline(always)]
-    pub(crate) fn record(&self, event: Event, at: Option<u64>) -> Option<u64> {
-        let ring = self.ring.borrow();
-        ring.as_ref().map(|ring| ring.writer.record(event, at))
+    pub(crate) fn with<T>(&self, f: impl FnOnce(&Recording) -> T) -> Option<T> {
+        let recording = self.recording.borrow();
+        recording.as_ref().map(f)
     }
-
-    /// When recording began, in ticks, and how many nanoseconds 2^32 ticks have. `None` if it is off.
-    pub(crate) fn clock(&self) -> Option<(u64, u64)> {
-        let ring = self.ring.borrow();
-        let session = &ring.as_ref()?.session;
-        Some((session.began(), session.nanos_per_tick()))
-    }
-
-    /// Counts a run that has ended, if that is wanted.
-    pub(crate) fn account_run(&self, greenlet: Greenlet, ticks: u64) {
-        self.account(|accounts| accounts.add_run(greenlet, ticks));
-    }
-
-    /// Counts a wake, if that is wanted.
-    pub(crate) fn account_wake(&self, by: Source, greenlet: Greenlet) {
-        self.account(|accounts| accounts.add_wake(by, greenlet));
-    }
-
-    fn account(&self, add: impl FnOnce(&mut Accounts)) {
-        let ring = self.ring.borrow();
-        if let Some(accounts) = ring.as_ref().and_then(|ring| ring.accounts.as_ref()) {
-            add(&mut accounts.lock());
-        }
-    }
-
-    /// The number of a text.
-    pub(crate) fn text(&self, text: &str) -> Text {
-        let ring = self.ring.borrow();
-        ring.as_ref()
-            .map_or(0, |ring| ring.session.texts().number(text))
-    }
-
-    /// The number of a text that stays where it is.
-    #[inline]
-    pub(crate) fn label(&self, label: &'static str) -> Text {
-        self.known(label.as_ptr().addr(), label.len(), |texts| {
-            texts.number(label)
-        })
-    }
-
-    /// The number of a place in the source: its file, line and column.
-    #[inline]
-    pub(crate) fn place(&self, place: &'static Location<'static>) -> Text {
-        let address = std::ptr::from_ref(place).addr();
-        self.known(address, usize::MAX, |texts| {
-            texts.number(&place.to_string())
-        })
-    }
-
-    #[inline]
-    fn known(
-        &self,
-        address: usize,
-        length: usize,
-        number: impl FnOnce(&super::texts::Texts) -> Text,
-    ) -> Text {
-        let ring = self.ring.borrow();
-        let Some(ring) = &*ring else {
-            return 0;
-        };
-        // Places and texts lie at multiples of eight, or close together.
-        let slot = &ring.texts[(address ^ address >> 8) / 8 % KNOWN];
-        let known = slot.get();
-        if (known.address, known.length) == (address, length) {
-            return known.text;
-        }
-        let text = number(ring.session.texts());
-        slot.set(Known {
-            address,
-            length,
-            text,
-        });
-        text
-    }
-}
-
-impl Known {
-    const NONE: Self = Self {
-        address: 0,
-        length: 0,
-        text: 0,
-    };
 }

@@ -27,6 +27,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use super::block::{BlockHeader, Content, Owner};
 use super::clock::{Clock, Pair};
 use super::event::{self, Context, Event, Head};
+use crate::arch;
 use crate::atomic::{AtomicU64, fence};
 use crate::sys::mapping::Mapping;
 
@@ -37,6 +38,9 @@ const BLOCK_WORDS: usize = BLOCK_BYTES / 8;
 
 /// A ring has at least so many blocks: one that is written, and one to be read.
 pub(crate) const FEWEST_BLOCKS: usize = if cfg!(loom) { 1 } else { 4 };
+
+/// So many words before they are written they are fetched.
+const AHEAD: usize = 16;
 
 /// The part of a ring that readers use.
 #[derive(Debug)]
@@ -197,36 +201,68 @@ impl Writer {
     // Where it is known which event it is, little is left of this.
     #[inline(always)]
     pub(crate) fn record(&self, event: Event, at: Option<u64>) -> u64 {
+        let ticks = at.unwrap_or_else(|| self.clock.now());
+        if !Context::may_be_brief(event) {
+            return self.record_long(event, ticks);
+        }
+        let since = ticks.wrapping_sub(self.base_ticks.get());
+        let next = self.next.get();
+        match self.context.brief(event, since) {
+            Some(word) if next < BLOCK_WORDS => {
+                self.block()[next].store(word, Relaxed);
+                self.recorded(event, since, next + 1);
+                ticks
+            }
+            _ => self.record_whole(event, ticks),
+        }
+    }
+
+    /// Records an event that is brief mostly, but not this time.
+    #[cold]
+    #[inline(never)]
+    fn record_whole(&self, event: Event, ticks: u64) -> u64 {
+        self.record_long(event, ticks)
+    }
+
+    #[inline(always)]
+    fn record_long(&self, event: Event, mut ticks: u64) -> u64 {
         let long = event.encode();
-        let mut ticks = at.unwrap_or_else(|| self.clock.now());
         let is_full = self.next.get() + 1 + long.length > BLOCK_WORDS;
         // So it is if the clock is a little behind, on another processor.
         let is_far = ticks.wrapping_sub(self.base_ticks.get()) >= Head::TICKS;
         if is_full || is_far {
             ticks = self.begin_block();
         }
-        // SAFETY: `ring`, which this has, keeps it.
-        let block = unsafe { self.block.get().as_ref() };
-        let at = self.next.get();
         let since = ticks - self.base_ticks.get();
-        let end = if let Some(word) = self.context.brief(event, since) {
-            block[at].store(word, Relaxed);
-            at + 1
-        } else {
-            block[at].store(Head::new(&long, since).0, Relaxed);
-            for (index, word) in long.words[..long.length].iter().enumerate() {
-                block[at + 1 + index].store(*word, Relaxed);
-            }
-            at + 1 + long.length
-        };
+        let (block, next) = (self.block(), self.next.get());
+        let end = next + 1 + long.length;
+        block[next].store(Head::new(&long, since).0, Relaxed);
+        for (word, place) in long.words[..long.length].iter().zip(&block[next + 1..end]) {
+            place.store(*word, Relaxed);
+        }
+        self.recorded(event, since, end);
+        ticks
+    }
+
+    #[inline(always)]
+    fn block(&self) -> &[AtomicU64; BLOCK_WORDS] {
+        // SAFETY: `ring`, which this has, keeps it.
+        unsafe { self.block.get().as_ref() }
+    }
+
+    /// The words of an event are there, up to `end`.
+    #[inline(always)]
+    fn recorded(&self, event: Event, since: u64, end: usize) {
         self.context.see(event, since);
         self.next.set(end);
         self.events.set(self.events.get() + 1);
         let used = (end * 8 - BlockHeader::BYTES) as u32;
         let extent = BlockHeader::extent(BLOCK_BYTES as u32, used);
+        let block = self.block();
         // Release: (6) above.
         block[BlockHeader::EXTENT].store(extent, Release);
-        ticks
+        // A ring is larger than caches. It does not matter what is behind its end.
+        arch::prefetch_for_write(block.as_ptr().wrapping_add(end + AHEAD));
     }
 
     /// Answers when that is, in ticks.

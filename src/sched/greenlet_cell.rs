@@ -83,6 +83,12 @@ pub(crate) struct GreenletCell {
     /// The hub that it must run on, or `ANYWHERE`. Written at spawn, and once more by the hub
     /// that starts a greenlet which shares that worker's thread-locals.
     pinned: AtomicU16,
+    /// How often it was switched in while that was recorded. Written by who has the right to run it, read
+    /// by anybody.
+    runs: AtomicU16,
+    /// When it became ready to run, while that was recorded; otherwise 0. In units of [`READY_UNIT`] ticks,
+    /// wrapping. Written and read by who has the right to run it.
+    ready_at: AtomicU32,
     /// Its slot has two to the power of this many bytes.
     slot_class: u8,
     /// How its floating-point arithmetic is set, from its start on. For who may use `run`.
@@ -90,7 +96,7 @@ pub(crate) struct GreenletCell {
     /// Valid while the greenlet is alive: a runtime ends after its last greenlet.
     shared: *const Shared,
     /// For who has the right to run it (the holder of the [`Runnable`]), and the greenlet itself
-    /// while it runs. Beside `pinned` and `shared`, so that a wake and a switch touch few cache lines.
+    /// while it runs. Beside what a wake touches, from `pinned` to `shared`, so that it and a switch touch few cache lines.
     pub(super) run: UnsafeCell<Run>,
     /// The number of the greenlet that has spawned it; 0 if none has.
     parent: u64,
@@ -123,12 +129,6 @@ pub(super) struct Run {
     pub(super) home: HubNumber,
     /// The hub in whose wheel `timer` is.
     pub(super) timer_hub: HubNumber,
-    /// How often it was switched in while that was recorded. Written by who has the right to run it, read
-    /// by anybody.
-    runs: AtomicU16,
-    /// When it became ready to run, while that was recorded; otherwise 0. In units of [`READY_UNIT`] ticks,
-    /// wrapping. Written and read by who has the right to run it.
-    ready_at: AtomicU32,
     pub(super) coroutine: Option<GreenletCoroutine>,
     /// The timer of the present park.
     pub(super) timer: Option<crate::timer::Key>,
@@ -182,6 +182,8 @@ impl GreenletCell {
             shared,
             slot_class: spawn.slot_size.trailing_zeros() as u8,
             pinned: AtomicU16::new(spawn.hub.map_or(ANYWHERE, hub_number)),
+            runs: AtomicU16::new(0),
+            ready_at: AtomicU32::new(0),
             float_control: UnsafeCell::new(FloatControl::default()),
             parent: current::get()
                 .greenlet()
@@ -199,8 +201,6 @@ impl GreenletCell {
                 yielder: ptr::null(),
                 left_at: AtomicPtr::new(ptr::null_mut()),
                 timer: None,
-                runs: AtomicU16::new(0),
-                ready_at: AtomicU32::new(0),
                 off_stack: false,
                 closing: false,
             }),
@@ -253,32 +253,27 @@ impl GreenletCell {
 
     /// How often it was switched in while that was recorded, modulo 65,536.
     pub(super) fn runs(&self) -> u16 {
-        // SAFETY: the field is atomic.
-        unsafe { &(*self.run.get()).runs }.load(Relaxed)
+        self.runs.load(Relaxed)
     }
 
     /// It is ready to run, since this moment of the clock of events; 0 if that is not known. By who has the
     /// right to run it.
     #[inline]
     pub(super) fn set_ready_at(&self, ticks: u64) {
-        // SAFETY: the field is atomic.
-        unsafe { &(*self.run.get()).ready_at }.store((ticks >> READY_UNIT) as u32, Relaxed);
+        self.ready_at.store((ticks >> READY_UNIT) as u32, Relaxed);
     }
 
     /// Whether it was recorded that it became ready to run. By who is about to run it.
     #[inline]
     pub(super) fn has_ready_at(&self) -> bool {
-        // SAFETY: the field is atomic.
-        unsafe { &(*self.run.get()).ready_at }.load(Relaxed) != 0
+        self.ready_at.load(Relaxed) != 0
     }
 
     /// For how many ticks it had been ready at this moment, about, if that was recorded. By who is about to run it.
     #[inline]
     pub(super) fn take_ready(&self, now: u64) -> Option<u64> {
-        // SAFETY: as above.
-        let ready_at = unsafe { &(*self.run.get()).ready_at };
-        let since = ready_at.load(Relaxed);
-        ready_at.store(0, Relaxed);
+        let since = self.ready_at.load(Relaxed);
+        self.ready_at.store(0, Relaxed);
         let units = ((now >> READY_UNIT) as u32).wrapping_sub(since);
         // The clock of the hub that has woken it may be a little ahead.
         let units = if units > u32::MAX / 2 { 0 } else { units };
@@ -288,8 +283,7 @@ impl GreenletCell {
     /// One run more. By who is about to run it.
     pub(super) fn begin_run(&self) -> u16 {
         let run = self.runs().wrapping_add(1);
-        // SAFETY: as above.
-        unsafe { &(*self.run.get()).runs }.store(run, Relaxed);
+        self.runs.store(run, Relaxed);
         run
     }
 

@@ -86,8 +86,6 @@ pub(crate) struct Hub {
     pub(super) run_began: Cell<u64>,
     /// When recording began, in ticks.
     pub(super) recording_since: Cell<u64>,
-    /// Nanoseconds in 2^32 ticks.
-    pub(super) nanos_per_tick: Cell<u64>,
     /// A moment, in ticks, that goes for what is recorded next: to tell the time takes longer than all
     /// else. 0 if there is none.
     pub(super) moment: Cell<u64>,
@@ -130,7 +128,6 @@ impl Hub {
             recorder: Recorder::new(owner),
             run_began: Cell::new(0),
             recording_since: Cell::new(0),
-            nanos_per_tick: Cell::new(0),
             moment: Cell::new(0),
             stopped: Cell::new(UNKNOWN),
         }

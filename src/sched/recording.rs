@@ -15,7 +15,7 @@ use super::monitor;
 use super::park::Handoff;
 use crate::reason::WaitCell;
 use crate::record::{
-    self, Actor, Ended, Event, Recorder, Session, Source, State, Stop, Text, Wait,
+    self, Actor, Ended, Event, Recording, Session, Source, State, Stop, Text, Wait,
 };
 use crate::waker::Outcome;
 
@@ -45,30 +45,34 @@ impl Hub {
         let Some(ring_bytes) = self.recorder.catch_up() else {
             return;
         };
-        if let Some((since, nanos_per_tick)) = self.recorder.clock() {
-            self.recording_since.set(since);
-            self.nanos_per_tick.set(nanos_per_tick);
-        }
         let mut left = ring_bytes / STATUS_PART / STATUS_BYTES;
-        let tell = |greenlet: &GreenletCell| {
-            if left > 0 && !greenlet.join.has_ended() {
-                left -= 1;
-                let status = status(greenlet, |text| self.recorder.text(text));
-                self.recorder.record(status, None);
-            }
-        };
-        // SAFETY: this is the hub's thread.
-        unsafe { self.remote().registry.for_each(tell) };
+        self.recorder.with(|recording| {
+            self.recording_since.set(recording.session_began());
+            let tell = |greenlet: &GreenletCell| {
+                if left > 0 && !greenlet.join.has_ended() {
+                    left -= 1;
+                    recording.record(status(greenlet, |text| recording.text(text)), None);
+                }
+            };
+            // SAFETY: this is the hub's thread.
+            unsafe { self.remote().registry.for_each(tell) };
+        });
     }
 
     /// Records an event of this hub's: at the moment that goes on, or now. Answers when that was, in ticks.
     // Into its callers, which are cold: there it is known which event it is.
     #[inline(always)]
-    pub(super) fn record(&self, event: impl FnOnce(&Recorder) -> Event) -> Option<u64> {
+    pub(super) fn record(&self, event: impl FnOnce(&Recording) -> Event) -> Option<u64> {
+        self.with_recording(|recording, at| recording.record(event(recording), at))
+    }
+
+    /// Calls `f` with what this hub records with and the moment that goes on, if recording is on.
+    #[inline(always)]
+    fn with_recording<T>(&self, f: impl FnOnce(&Recording, Option<u64>) -> T) -> Option<T> {
         self.attend_recording();
         let at = self.moment.get();
         self.recorder
-            .record(event(&self.recorder), (at != 0).then_some(at))
+            .with(|recording| f(recording, (at != 0).then_some(at)))
     }
 
     /// The hub has slept; in the poll, if that has `woken` greenlets.
@@ -106,19 +110,21 @@ impl Hub {
         }
         let run = greenlet.begin_run();
         let number = greenlet.cell().id().number();
-        let began = self.record(|_| Event::Run {
-            greenlet: number,
-            run,
+        self.with_recording(|recording, at| {
+            let event = Event::Run {
+                greenlet: number,
+                run,
+            };
+            let began = recording.record(event, at);
+            self.run_began.set(began);
+            if let Some(ready) = greenlet.take_ready(began)
+                // It may be of an earlier recording.
+                && ready <= began.saturating_sub(self.recording_since.get())
+            {
+                let latencies = &self.remote().durations.latencies;
+                latencies.count_alone(recording.nanos(ready));
+            }
         });
-        self.run_began.set(began.unwrap_or(0));
-        if let Some(began) = began
-            && let Some(ready) = greenlet.take_ready(began)
-            // It may be of an earlier recording.
-            && ready <= began.saturating_sub(self.recording_since.get())
-        {
-            let latencies = &self.remote().durations.latencies;
-            latencies.count_alone(self.nanos(ready));
-        }
         self.moment.set(0);
     }
 
@@ -126,7 +132,7 @@ impl Hub {
     #[cold]
     #[inline(never)]
     fn record_status(&self, greenlet: &GreenletCell) {
-        self.record(|recorder| status(greenlet, |text| recorder.text(text)));
+        self.record(|recording| status(greenlet, |text| recording.text(text)));
     }
 
     /// It has left the CPU.
@@ -145,30 +151,28 @@ impl Hub {
             CoroutineResult::Return(()) => Stop::End,
         };
         let run = greenlet.runs();
-        let ended = self.record(|_| Event::Stop {
-            greenlet: number,
-            run,
-            why,
+        let ended = self.with_recording(|recording, at| {
+            let event = Event::Stop {
+                greenlet: number,
+                run,
+                why,
+            };
+            let ended = recording.record(event, at);
+            let began = self.run_began.replace(0);
+            if began != 0 {
+                let ticks = ended.saturating_sub(began);
+                recording.account_run(number, ticks);
+                let runs = &self.remote().durations.runs;
+                runs.count_alone(recording.nanos(ticks));
+            }
+            ended
         });
-        let began = self.run_began.replace(0);
-        if let Some(ended) = ended.filter(|_| began != 0) {
-            let ticks = ended.saturating_sub(began);
-            self.recorder.account_run(number, ticks);
-            let runs = &self.remote().durations.runs;
-            runs.count_alone(self.nanos(ticks));
-        }
         if why == Stop::Yield {
             greenlet.set_ready_at(ended.unwrap_or(0));
         }
         self.stopped.set(number);
         // What the hub does for its park, and the next run, if the hub need not look for it.
         self.moment.set(ended.unwrap_or(0));
-    }
-
-    /// So many ticks of the clock of events.
-    #[inline]
-    fn nanos(&self, ticks: u64) -> u64 {
-        ((u128::from(ticks) * u128::from(self.nanos_per_tick.get())) >> 32) as u64
     }
 
     /// Whoever ends a park at this moment, on this hub.
@@ -217,17 +221,18 @@ pub(super) fn record_wake(greenlet: &GreenletCell, current: Current) {
         Some(hub) => {
             hub.attend_recording();
             let by = hub.waker(current, outcome);
-            let woken = hub.record(|_| wake(by));
-            hub.recorder.account_wake(by, number);
-            woken
+            hub.with_recording(|recording, at| {
+                recording.account_wake(by, number);
+                recording.record(wake(by), at)
+            })
         }
-        None => record::record_outside(|recorder| {
+        None => record::record_outside(|recording| {
             let by = match outcome {
                 // The monitor does it for a hub that is stuck.
                 Outcome::Deadline => Source::Timer,
                 _ => Source::Actor(record::this_thread()),
             };
-            recorder.account_wake(by, number);
+            recording.account_wake(by, number);
             wake(by)
         }),
     };
@@ -236,7 +241,7 @@ pub(super) fn record_wake(greenlet: &GreenletCell, current: Current) {
 
 /// A hub of the runtime is blocked.
 pub(super) fn record_long_run(runtime: u16, blocked: &BlockedHub) {
-    record::record_outside(|recorder| Event::LongRun {
+    record::record_outside(|recording| Event::LongRun {
         greenlet: blocked
             .greenlet
             .as_ref()
@@ -247,7 +252,7 @@ pub(super) fn record_long_run(runtime: u16, blocked: &BlockedHub) {
         nanos: u64::try_from(blocked.since.as_nanos()).unwrap_or(u64::MAX),
         stack: match &*blocked.stack {
             [] => 0,
-            stack => recorder.text(&stack.join("\n")),
+            stack => recording.text(&stack.join("\n")),
         },
     });
 }
@@ -257,26 +262,26 @@ pub(super) fn record_long_run(runtime: u16, blocked: &BlockedHub) {
 pub(super) fn record_spawn(greenlet: &GreenletCell) {
     let cell = greenlet.cell();
     let number = cell.id().number();
-    let ready_at = record(|recorder, who| Event::Spawn {
+    let ready_at = record(|recording, who| Event::Spawn {
         greenlet: number,
         parent: match who {
             Actor::Greenlet(parent) => parent,
             Actor::Thread(_) => 0,
         },
-        site: recorder.place(cell.spawned_at()),
+        site: recording.place(cell.spawned_at()),
     });
     greenlet.set_ready_at(ready_at.unwrap_or(0));
     if let Some(name) = cell.name() {
-        record(|recorder, _| Event::Name {
+        record(|recording, _| Event::Name {
             greenlet: number,
-            name: recorder.text(name),
+            name: recording.text(name),
         });
     }
 }
 
 /// Records an event of the calling greenlet's or thread's. Answers when that was, in ticks.
 #[cold]
-pub(crate) fn record(event: impl FnOnce(&Recorder, Actor) -> Event) -> Option<u64> {
+pub(crate) fn record(event: impl FnOnce(&Recording, Actor) -> Event) -> Option<u64> {
     let current = current::get();
     match current.hub() {
         Some(hub) => {
@@ -284,9 +289,9 @@ pub(crate) fn record(event: impl FnOnce(&Recorder, Actor) -> Event) -> Option<u6
                 .greenlet()
                 .map(|greenlet| greenlet.cell().id().number());
             let who = who.map_or_else(record::this_thread, Actor::Greenlet);
-            hub.record(|recorder| event(recorder, who))
+            hub.record(|recording| event(recording, who))
         }
-        None => record::record_outside(|recorder| event(recorder, record::this_thread())),
+        None => record::record_outside(|recording| event(recording, record::this_thread())),
     }
 }
 

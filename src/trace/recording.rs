@@ -25,8 +25,9 @@ use crate::sys::{at_exit, clock};
 const PAUSE: Duration = Duration::from_millis(10);
 /// How often blocks that are not complete are written, too.
 const FLUSH: Duration = Duration::from_millis(250);
-/// A write to a file: small, so that what is copied does not drive out what the program uses.
-const BUFFER: usize = 32 << 10;
+/// For small blocks. Those of rings are larger and written as they are: what is copied drives out of the caches what
+/// the program uses.
+const BUFFER: usize = 8 << 10;
 /// Between two files that one trigger has written.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(1);
 /// How long a flush waits.

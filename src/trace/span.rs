@@ -76,9 +76,9 @@ impl Open {
     fn begin(name: &'static str) -> Self {
         static NUMBERS: AtomicU32 = AtomicU32::new(1);
         let number = NUMBERS.fetch_add(1, Relaxed);
-        sched::record(|recorder, who| Event::SpanBegin {
+        sched::record(|recording, who| Event::SpanBegin {
             who,
-            name: recorder.label(name),
+            name: recording.label(name),
             span: number,
         });
         Self {
@@ -120,9 +120,9 @@ impl fmt::Debug for Span {
 #[inline]
 pub fn counter(name: &'static str, value: f64) {
     if record::is_on() {
-        sched::record(|recorder, who| Event::Counter {
+        sched::record(|recording, who| Event::Counter {
             who,
-            name: recorder.label(name),
+            name: recording.label(name),
             value,
         });
     }
@@ -137,9 +137,9 @@ pub fn counter(name: &'static str, value: f64) {
 #[inline]
 pub fn mark(text: &str) {
     if record::is_on() {
-        sched::record(|recorder, who| Event::Mark {
+        sched::record(|recording, who| Event::Mark {
             who,
-            name: recorder.text(text),
+            name: recording.text(text),
         });
     }
 }

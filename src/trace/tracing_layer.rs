@@ -53,9 +53,9 @@ where
             return;
         }
         if let Some(metadata) = context.metadata(id) {
-            sched::record(|recorder, who| Event::SpanBegin {
+            sched::record(|recording, who| Event::SpanBegin {
                 who,
-                name: recorder.label(metadata.name()),
+                name: recording.label(metadata.name()),
                 span: number(id),
             });
         }
@@ -73,9 +73,9 @@ where
             return;
         }
         let text = describe(event);
-        sched::record(|recorder, who| Event::Mark {
+        sched::record(|recording, who| Event::Mark {
             who,
-            name: recorder.text(&text),
+            name: recording.text(&text),
         });
     }
 }
