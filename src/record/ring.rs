@@ -33,7 +33,7 @@ use crate::sys::mapping::Mapping;
 
 /// The size of a block: so much of a ring is lost at a time.
 // A model's has room for two events of one word each.
-pub(crate) const BLOCK_BYTES: usize = if cfg!(loom) { 88 } else { 16 << 10 };
+pub(crate) const BLOCK_BYTES: usize = if cfg!(loom) { 80 } else { 16 << 10 };
 const BLOCK_WORDS: usize = BLOCK_BYTES / 8;
 
 /// A ring has at least so many blocks: one that is written, and one to be read.

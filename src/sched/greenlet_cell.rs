@@ -96,7 +96,7 @@ pub(crate) struct GreenletCell {
     /// Valid while the greenlet is alive: a runtime ends after its last greenlet.
     shared: *const Shared,
     /// For who has the right to run it (the holder of the [`Runnable`]), and the greenlet itself
-    /// while it runs. Beside what a wake touches, from `pinned` to `shared`, so that it and a switch touch few cache lines.
+    /// while it runs. Beside `pinned` to `shared`, which a wake touches: so a wake and a switch touch few cache lines.
     pub(super) run: UnsafeCell<Run>,
     /// The number of the greenlet that has spawned it; 0 if none has.
     parent: u64,
