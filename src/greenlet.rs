@@ -91,7 +91,7 @@ pub fn current() -> Greenlet {
 /// });
 /// ```
 pub fn park() {
-    finish(sched::current_cell().take_token(None));
+    take_token(None);
 }
 
 /// [`park`], for `timeout` at most.
@@ -102,7 +102,12 @@ pub fn park() {
 ///
 /// As [`park`].
 pub fn park_timeout(timeout: Duration) {
-    finish(sched::current_cell().take_token(Some(clock::after(timeout))));
+    take_token(Some(clock::after(timeout)));
+}
+
+fn take_token(deadline: Option<u64>) {
+    // SAFETY: the cell of who calls this.
+    finish(unsafe { sched::current_cell().take_token(deadline) });
 }
 
 /// Waits for `duration`, or some microseconds more. On a plain thread: [`std::thread::sleep`].

@@ -16,7 +16,10 @@ pub(crate) fn install() {
     INSTALLED.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if sched::on_greenlet() {
+            if !sched::on_greenlet() {
+                return before(info);
+            }
+            sched::while_telling_of_panic(|| {
                 let cell = sched::current_cell();
                 let name = cell.name().unwrap_or("<unnamed>");
                 // Not `eprintln`, which panics when standard error cannot be written.
@@ -27,8 +30,8 @@ in greenlet '{name}' (number {}, spawned at {}):",
                     cell.id(),
                     cell.spawned_at()
                 );
-            }
-            before(info);
+                before(info);
+            });
         }));
     });
 }

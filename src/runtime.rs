@@ -272,7 +272,7 @@ impl RuntimeBuilder {
 
     /// How long a greenlet may keep its hub from running others before that is reported, and before
     /// what waits for the hub is given to others: 10 ms unless this says otherwise. The monitor looks
-    /// twice in that time.
+    /// twice in that time. The message of a panic, which takes long with a backtrace, is not reported.
     pub fn blocked_after(mut self, time: Duration) -> Self {
         self.blocked_after = Some(time);
         self

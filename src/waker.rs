@@ -383,9 +383,7 @@ impl Waker {
     #[inline]
     fn end_unscheduled(self, outcome: Outcome) -> Option<Claim> {
         // Whether it goes with the park or by `release`, the reference is given up here.
-        let Self {
-            cell, generation, ..
-        } = *ManuallyDrop::new(self);
+        let (cell, generation) = self.into_parts();
         // SAFETY: `cell` is alive: this waker owned a reference, which was not given up yet.
         unsafe {
             if cell.as_ref().end_park(generation, outcome, true) {
@@ -396,9 +394,36 @@ impl Waker {
         None
     }
 
+    /// Takes it apart: the cell, to which the reference is kept, and the generation.
+    #[inline]
+    pub(crate) fn into_parts(self) -> (NonNull<Header>, u32) {
+        let whole = ManuallyDrop::new(self);
+        (whole.cell, whole.generation)
+    }
+
+    /// Puts it together again.
+    ///
+    /// # Safety
+    ///
+    /// Another one was taken apart to these parts, and the caller owns its reference.
+    #[inline]
+    pub(crate) unsafe fn from_parts(cell: NonNull<Header>, generation: u32) -> Self {
+        Self {
+            cell,
+            generation,
+            _spare: Spare::Zero,
+        }
+    }
+
+    /// Whether it is for a park of this cell's owner.
+    #[inline]
+    pub(crate) fn is_of(&self, cell: NonNull<Header>) -> bool {
+        self.cell == cell
+    }
+
     /// Whether both end the same park.
     pub(crate) fn is_for(&self, cell: NonNull<Header>, generation: u32) -> bool {
-        self.cell == cell && self.generation == generation
+        self.is_of(cell) && self.generation == generation
     }
 }
 

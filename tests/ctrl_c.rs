@@ -3,6 +3,9 @@
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use greenlet::signal::{self, Signal};
@@ -11,6 +14,7 @@ use greenlet::{Cancelled, RunError, Runtime};
 mod support;
 
 use support::child::{alone, output};
+use support::process::wait_until;
 use support::watched;
 
 const LONG: Duration = Duration::from_secs(30);
@@ -179,10 +183,19 @@ fn what_was_already_done_is_kept() {
 fn all_runs_are_interrupted() {
     alone("all_runs_are_interrupted", || {
         let _watchdog = watched();
+        let begun = Arc::new(AtomicUsize::new(0));
         let threads: Vec<_> = (0..4)
-            .map(|_| std::thread::spawn(|| runtime().try_run(greenlet::park)))
+            .map(|_| {
+                let begun = begun.clone();
+                std::thread::spawn(move || {
+                    runtime().try_run(|| {
+                        begun.fetch_add(1, SeqCst);
+                        greenlet::park();
+                    })
+                })
+            })
             .collect();
-        std::thread::sleep(Duration::from_millis(300));
+        wait_until("all have begun", || begun.load(SeqCst) == 4);
         send_to_process();
         for thread in threads {
             assert_interrupted(thread.join().unwrap());

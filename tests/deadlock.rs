@@ -15,6 +15,10 @@ use std::time::Duration;
 use greenlet::{Cancelled, Deadlock, LockOwner, RunError, Runtime};
 use libtest_mimic::{Arguments, Failed, Trial};
 
+mod support;
+
+use support::temp::TempDir;
+
 /// Set in the child, to the name of its test.
 const CHILD: &str = "GREENLET_TEST_CHILD";
 
@@ -174,7 +178,9 @@ fn joining_from_a_plain_thread_says_so_on_standard_error() {
 
 fn is_told_once(output: &Output) -> Result<(), Failed> {
     let stderr = String::from_utf8_lossy(&output.stderr);
-    let told = stderr.matches("deadlock: nothing can wake the 1").count();
+    let told = stderr
+        .matches("deadlock: nothing can wake the greenlet that is left")
+        .count();
     if output.status.success() || told != 1 {
         return Err(format!("{}, told {told} times\n{stderr}", output.status).into());
     }
@@ -442,8 +448,7 @@ fn waits_in_sync_that_nobody_ends_are_a_deadlock() {
 fn a_deadlock_is_found_while_it_is_recorded_and_written() {
     use greenlet::signal::Signal;
     use greenlet::trace::{self, Options, Trigger};
-    let dir = std::env::temp_dir().join(format!("greenlet-deadlock-{}", std::process::id()));
-    std::fs::create_dir(&dir).unwrap();
+    let dir = TempDir::new();
     let stream = Options::stream(dir.join("stream"));
     // Their threads wake nobody.
     trace::toggle_on(Signal::USER_2, Options::flight()).unwrap();
@@ -453,5 +458,4 @@ fn a_deadlock_is_found_while_it_is_recorded_and_written() {
     trace::stop().unwrap().unwrap();
     let last = std::fs::metadata(dir.join("last-1-deadlock.trace")).unwrap();
     assert!(last.len() > 200);
-    std::fs::remove_dir_all(dir).unwrap();
 }

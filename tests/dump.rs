@@ -15,6 +15,7 @@ use greenlet::{
     BlockedActivity, Builder, Dump, DumpOptions, GreenletDump, GreenletState, HubState, Id,
     JoinHandle, LockOwner, Runtime, dump,
 };
+use support::process::wait_until;
 use support::{Flag, runtime, watched, with_hubs};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -286,7 +287,9 @@ fn the_tree_the_place_and_the_time_are_told() {
             );
             // The tree, by its indentation.
             let text = dump.to_string();
-            let mut trees = text.split("who has spawned whom:").skip(1);
+            // Other tests' runtimes are told of, too.
+            let trees = text.split("who has spawned whom:").skip(1);
+            let mut trees = trees.filter_map(|tree| tree.split("\n\n").next());
             let tree = trees.find(|tree| tree.contains("'child'")).unwrap();
             let depth = |name: &str| {
                 let line = tree.lines().find(|line| line.contains(name)).unwrap();
@@ -494,9 +497,15 @@ fn what_is_too_much_is_counted() {
     let runtime = runtime(2);
     runtime.run(|| {
         let parked: Vec<_> = (0..20).map(|_| greenlet::spawn(greenlet::park)).collect();
-        greenlet::sleep(Duration::from_millis(20));
+        // Those that have not begun are not listed.
+        wait_until("all are listed", || {
+            let dump = DumpOptions::new().stacks(false).take();
+            let is_listed = |id| dump.greenlets().any(|listed| listed.id == id);
+            parked.iter().all(|one| is_listed(one.thread().id()))
+        });
         let dump = DumpOptions::new().max_greenlets(5).max_stacks(2).take();
-        assert_eq!(dump.greenlets().count(), 5);
+        // Those of other tests' runtimes count, and may have ended since they were listed.
+        assert!(dump.greenlets().count() <= 5);
         let left_out: usize = dump.runtimes.iter().map(|runtime| runtime.left_out).sum();
         assert!(left_out >= 16, "{dump}");
         let with_stack = dump
@@ -691,7 +700,17 @@ fn dumps_and_greenlets_that_come_move_and_go_do_not_disturb_each_other() {
                 let end = stop.clone();
                 ids.insert(greenlet::spawn(move || end.wait()).id());
             }
-            greenlet::sleep(Duration::from_millis(5));
+            // What has not started is not listed.
+            let stays = |greenlet: &&GreenletDump| {
+                ids.contains(&greenlet.id) && reason(greenlet) == Some("park")
+            };
+            let all_stay = || {
+                let dump = DumpOptions::new().stacks(false).take();
+                dump.greenlets().filter(stays).count() == STAY
+            };
+            while !all_stay() {
+                greenlet::sleep(Duration::from_millis(1));
+            }
             ids
         });
         let over = Arc::new(AtomicBool::new(false));

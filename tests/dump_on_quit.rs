@@ -2,10 +2,13 @@
 
 mod support;
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Output;
-use std::thread;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use greenlet::signal::{self, Signal};
@@ -38,10 +41,56 @@ fn no_core() {
     unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
 }
 
-/// Returns when standard error, which the child has as a pipe to its parent, has been written to: the dump is a
-/// line that begins so. The parent asserts what is in it.
-fn give_it_time() {
-    greenlet::sleep(Duration::from_millis(1500));
+/// Standard error, which is looked at on its way to the parent.
+struct Stderr {
+    real: File,
+    seen: Arc<Mutex<String>>,
+    copying: Option<JoinHandle<()>>,
+}
+
+impl Stderr {
+    fn look_at() -> Self {
+        // The names of functions are looked up once, which takes its time.
+        drop(greenlet::dump().to_string());
+        let real = File::from(io::stderr().as_fd().try_clone_to_owned().unwrap());
+        let (mut reader, writer) = io::pipe().unwrap();
+        replace_stderr(writer.as_fd());
+        drop(writer);
+        let seen = Arc::<Mutex<String>>::default();
+        let copying = thread::spawn({
+            let (mut real, seen) = (real.try_clone().unwrap(), seen.clone());
+            move || {
+                let mut buffer = [0; 4096];
+                while let Ok(length @ 1..) = reader.read(&mut buffer) {
+                    real.write_all(&buffer[..length]).unwrap();
+                    let text = String::from_utf8_lossy(&buffer[..length]);
+                    seen.lock().unwrap().push_str(&text);
+                }
+            }
+        });
+        Self {
+            real,
+            seen,
+            copying: Some(copying),
+        }
+    }
+
+    fn dumps(&self) -> usize {
+        dumps(&self.seen.lock().unwrap())
+    }
+}
+
+impl Drop for Stderr {
+    fn drop(&mut self) {
+        replace_stderr(self.real.as_fd());
+        self.copying.take().unwrap().join().unwrap();
+    }
+}
+
+fn replace_stderr(with: BorrowedFd<'_>) {
+    // SAFETY: std takes the number for standard error, which it stays.
+    let result = unsafe { libc::dup2(with.as_raw_fd(), libc::STDERR_FILENO) };
+    assert_eq!(result, libc::STDERR_FILENO);
 }
 
 fn stderr(output: &Output) -> String {
@@ -65,8 +114,8 @@ fn assert_passed(output: &Output) {
 }
 
 /// How many dumps were written.
-fn dumps(output: &Output) -> usize {
-    stderr(output).matches("greenlet: dump of ").count()
+fn dumps(stderr: &str) -> usize {
+    stderr.matches("greenlet: dump of ").count()
 }
 
 #[test]
@@ -74,15 +123,29 @@ fn it_writes_a_dump_and_the_program_goes_on() {
     let ran = output("it_writes_a_dump_and_the_program_goes_on", &[], || {
         no_core();
         let _watchdog = watched();
+        let stderr = Stderr::look_at();
         let before = action();
         assert_eq!(before, libc::SIG_DFL);
         let runtime = Runtime::builder().hubs(2).build().unwrap();
         let answer = runtime.run(|| {
             let parked = Builder::new().name("who-parks".into());
             drop(parked.spawn(greenlet::park).unwrap());
-            greenlet::sleep(Duration::from_millis(10));
-            send();
-            give_it_time();
+            // Not itself: it would be seen before it waits.
+            let sender = thread::spawn(|| {
+                let wait = [
+                    "'who-parks': waits to be unparked",
+                    "'main': waits for a time",
+                ];
+                let all_wait = |dump: &str| wait.iter().all(|wait| dump.contains(wait));
+                while !all_wait(&greenlet::dump().to_string()) {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                send();
+            });
+            while stderr.dumps() == 0 {
+                greenlet::sleep(Duration::from_millis(200));
+            }
+            sender.join().unwrap();
             7
         });
         assert_eq!(answer, 7);
@@ -91,7 +154,7 @@ fn it_writes_a_dump_and_the_program_goes_on() {
     let Some(output) = ran else { return };
     assert_passed(&output);
     let text = stderr(&output);
-    assert_eq!(dumps(&output), 1, "{text}");
+    assert_eq!(dumps(&text), 1, "{text}");
     assert!(text.contains("'who-parks': waits to be unparked"), "{text}");
     assert!(text.contains("'main': waits for a time"), "{text}");
     assert!(text.contains("spawned at tests/dump_on_quit.rs:"), "{text}");
@@ -103,16 +166,22 @@ fn a_second_one_soon_after_ends_it() {
     let ran = output("a_second_one_soon_after_ends_it", &[], || {
         no_core();
         let _watchdog = watched();
+        let stderr = Stderr::look_at();
         greenlet::run(|| {
             send();
-            greenlet::sleep(Duration::from_millis(500));
+            while stderr.dumps() == 0 {
+                greenlet::sleep(Duration::from_millis(5));
+            }
+            send();
+            // Where that one was too late, it was a first one again.
+            greenlet::sleep(Duration::from_millis(10));
             send();
             greenlet::sleep(Duration::from_secs(20));
         });
     });
     let Some(output) = ran else { return };
     assert_killed(&output);
-    assert_eq!(dumps(&output), 1);
+    assert!((1..=2).contains(&dumps(&stderr(&output))));
 }
 
 #[test]
@@ -120,16 +189,21 @@ fn a_second_one_later_writes_another() {
     let ran = output("a_second_one_later_writes_another", &[], || {
         no_core();
         let _watchdog = watched();
+        let stderr = Stderr::look_at();
         greenlet::run(|| {
-            for _ in 0..2 {
+            for number in 1..=2 {
                 send();
+                while stderr.dumps() < number {
+                    greenlet::sleep(Duration::from_millis(5));
+                }
                 greenlet::sleep(Duration::from_millis(2500));
             }
         });
     });
     let Some(output) = ran else { return };
     assert_passed(&output);
-    assert_eq!(dumps(&output), 2, "{}", stderr(&output));
+    let text = stderr(&output);
+    assert_eq!(dumps(&text), 2, "{text}");
 }
 
 #[test]
@@ -137,6 +211,7 @@ fn stuck_hubs_and_a_locked_stderr_do_not_matter() {
     let ran = output("stuck_hubs_and_a_locked_stderr_do_not_matter", &[], || {
         no_core();
         let _watchdog = watched();
+        let stderr = Stderr::look_at();
         let runtime = Runtime::builder()
             .hubs(1)
             .blocked_after(Duration::from_secs(3600))
@@ -148,7 +223,9 @@ fn stuck_hubs_and_a_locked_stderr_do_not_matter() {
             greenlet::sleep(Duration::from_millis(10));
             let _stderr = std::io::stderr().lock();
             send();
-            thread::sleep(Duration::from_millis(1500));
+            while stderr.dumps() == 0 {
+                thread::sleep(Duration::from_millis(1000));
+            }
         });
     });
     let Some(output) = ran else { return };
@@ -176,7 +253,7 @@ fn it_does_as_before_where_it_is_not_wanted() {
     });
     let Some(output) = ran else { return };
     assert_killed(&output);
-    assert_eq!(dumps(&output), 0);
+    assert_eq!(dumps(&stderr(&output)), 0);
 }
 
 #[test]
@@ -194,7 +271,7 @@ fn what_the_program_does_about_it_is_left_alone() {
     });
     let Some(output) = ran else { return };
     assert_passed(&output);
-    assert_eq!(dumps(&output), 0);
+    assert_eq!(dumps(&stderr(&output)), 0);
 }
 
 #[test]
@@ -210,7 +287,7 @@ fn who_listens_gets_it_instead() {
     });
     let Some(output) = ran else { return };
     assert_passed(&output);
-    assert_eq!(dumps(&output), 0);
+    assert_eq!(dumps(&stderr(&output)), 0);
 }
 
 #[test]
@@ -241,5 +318,5 @@ fn a_forked_child_ends_of_it() {
     });
     let Some(output) = ran else { return };
     assert_passed(&output);
-    assert_eq!(dumps(&output), 0);
+    assert_eq!(dumps(&stderr(&output)), 0);
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use greenlet::fs::{self, File, OpenOptions};
 use greenlet::os::unix::fs::{FileExt, OpenOptionsExt};
+use support::child::none_begins;
 use support::hubs::{on_hubs, runtime, watched};
 use support::parks::{does_not_park, parks};
 use support::process::descriptors;
@@ -100,6 +101,7 @@ fn opening_a_fifo_to_read_parks_until_there_is_a_writer() {
 
 #[test]
 fn opening_a_fifo_to_write_parks_until_there_is_a_reader() {
+    let _none_begins = none_begins();
     let dir = TempDir::new();
     let path = dir.fifo("fifo");
     for options in [writer(), OpenOptions::new().append(true).clone()] {
@@ -139,6 +141,7 @@ fn both_ends_meet_wherever_they_are() {
 
 #[test]
 fn greenlets_and_threads_meet_in_a_fifo() {
+    let _none_begins = none_begins();
     on_hubs(|_| {
         let dir = TempDir::new();
         let path = dir.fifo("fifo");
@@ -265,6 +268,7 @@ fn a_fifo_has_no_position() {
 
 #[test]
 fn a_writer_whose_readers_are_gone_gets_a_broken_pipe() {
+    let _none_begins = none_begins();
     everywhere(|| {
         let dir = TempDir::new();
         let (reader, mut writer) = ends(&dir.fifo("fifo"));
@@ -287,6 +291,7 @@ fn a_reader_whose_writers_go_reads_the_end() {
 /// Somebody else has made the description non-blocking; that is what a read then is.
 #[test]
 fn a_description_that_is_nonblocking_answers_would_block() {
+    let _none_begins = none_begins();
     everywhere(|| {
         let dir = TempDir::new();
         let path = dir.fifo("fifo");

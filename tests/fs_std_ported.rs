@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use greenlet::fs::{self, File, FileTimes, OpenOptions, TryLockError};
 use greenlet::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use support::child::{none_begins, one_begins};
 use support::sockets::{everywhere, spawn};
 use support::temp::TempDir;
 
@@ -167,6 +168,7 @@ fn file_lock_blocking() {
 
 #[test]
 fn file_lock_drop() {
+    let _none_begins = none_begins();
     everywhere(|| {
         let (f1, f2) = two_handles(&tmpdir());
         f1.lock_shared().unwrap();
@@ -1043,9 +1045,11 @@ fn test_eq_direntry_metadata() {
 #[test]
 fn test_read_dir_infinite_loop() {
     everywhere(|| {
+        let one_begins = one_begins();
         let Ok(mut child) = Command::new("true").spawn() else {
             return;
         };
+        drop(one_begins);
         let _ = child.kill();
         // It can be opened, and not read.
         if let Ok(entries) = fs::read_dir(format!("/proc/{}/net", child.id())) {

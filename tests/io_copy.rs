@@ -8,6 +8,7 @@ use greenlet::process::{Command, Stdio};
 
 mod support;
 
+use support::child::{none_begins, one_begins};
 use support::sockets::{everywhere, settle, spawn};
 use support::{does_not_park, parks, runtime, watched};
 
@@ -86,6 +87,7 @@ fn copying_between_pipes_parks_for_room() {
 
 #[test]
 fn what_is_there_is_copied_without_a_park() {
+    let _none_begins = none_begins();
     let (mut from, mut filler) = io::pipe().unwrap();
     let (_drain, mut to) = io::pipe().unwrap();
     filler.write_all(&pattern(60_000)).unwrap();
@@ -96,6 +98,7 @@ fn what_is_there_is_copied_without_a_park() {
 #[test]
 fn a_child_s_output_is_copied_to_another_s_input() {
     everywhere(|| {
+        let one_begins = one_begins();
         let script = ["-c", "head -c 300000 /dev/zero"];
         let first = Command::new("sh")
             .args(script)
@@ -108,6 +111,7 @@ fn a_child_s_output_is_copied_to_another_s_input() {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        drop(one_begins);
         let (mut from, mut to) = (first.stdout.take().unwrap(), second.stdin.take().unwrap());
         assert_eq!(io::copy(&mut from, &mut to).unwrap(), 300_000);
         drop(to);
@@ -141,6 +145,7 @@ fn a_pipe_s_type_need_not_be_a_pipe() {
 
 #[test]
 fn copying_to_a_pipe_without_readers_is_broken() {
+    let _none_begins = none_begins();
     everywhere(|| {
         let (mut from, mut filler) = io::pipe().unwrap();
         let (drain, mut to) = io::pipe().unwrap();

@@ -7,7 +7,7 @@ use greenlet::io::{self, ErrorKind, IoSlice, IoSliceMut, PipeReader, PipeWriter,
 
 mod support;
 
-use support::child::{passes, without};
+use support::child::{none_begins, passes, without};
 use support::sockets::{everywhere, has_status_flag, is_closed_on_exec, settle, spawn, wait_until};
 use support::{does_not_park, on_hubs, parks, runtime, watched};
 
@@ -101,6 +101,7 @@ fn a_vectored_write_without_room_parks() {
 
 #[test]
 fn what_is_there_is_read_and_what_there_is_room_for_is_written_without_a_park() {
+    let _none_begins = none_begins();
     if without("rwf_nowait") {
         return;
     }
@@ -166,6 +167,7 @@ fn a_pipe_that_the_user_made_non_blocking_answers_would_block() {
 
 #[test]
 fn a_pipe_without_readers_is_broken() {
+    let _none_begins = none_begins();
     everywhere(|| {
         let (reader, mut writer) = io::pipe().unwrap();
         drop(reader);
@@ -176,6 +178,7 @@ fn a_pipe_without_readers_is_broken() {
 
 #[test]
 fn a_writer_that_waits_is_told_that_the_reader_is_gone() {
+    let _none_begins = none_begins();
     if without("rwf_nowait") {
         return;
     }

@@ -60,10 +60,14 @@ fn an_address_that_refuses_gives_the_next_one_its_turn_at_once() {
     everywhere(|| {
         let (_taken, closed) = closed_addr();
         let (_listener, open) = listener("127.0.0.1:0");
-        let start = Instant::now();
-        let near = connect(&[closed, closed, closed, closed, open]).unwrap();
-        assert_eq!(near.peer_addr().unwrap(), open);
-        assert!(start.elapsed() < DELAY);
+        // The machine may be busy; an address that is waited for is so each time.
+        let mut tries = (0..5).map(|_| {
+            let start = Instant::now();
+            let near = connect(&[closed, closed, closed, closed, open]).unwrap();
+            assert_eq!(near.peer_addr().unwrap(), open);
+            start.elapsed()
+        });
+        assert!(tries.any(|waited| waited < DELAY));
     });
 }
 

@@ -57,11 +57,16 @@ fn make_room() {
     );
 }
 
-/// A listener whose queue takes everybody: who finds it full tries again a second later.
+/// A listener whose queue takes everybody.
 fn roomy_listener() -> TcpListener {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    TcpListener::bind("127.0.0.1:0").unwrap()
+}
+
+/// One with std's queue: who finds it full tries again a second later.
+fn short_listener() -> TcpListener {
+    let listener = roomy_listener();
     // SAFETY: the call takes numbers only.
-    let result = unsafe { libc::listen(listener.as_raw_fd(), 4096) };
+    let result = unsafe { libc::listen(listener.as_raw_fd(), 128) };
     assert_eq!(result, 0);
     listener
 }
@@ -158,7 +163,6 @@ fn rounds_on(hubs: usize, rounds: usize, listener: fn() -> TcpListener) {
     make_room();
     let runtime = Runtime::builder().hubs(hubs).build().unwrap();
     runtime.run(|| {
-        // glibc opens a file for a moment when a thread allocates for the first time.
         round(8, listener());
         let before = open_descriptors();
         for _ in 0..rounds {
@@ -200,7 +204,7 @@ fn two_thousand_connections_half_of_them_reset_leave_nothing_behind_on_eight_hub
 fn a_listener_s_queue_that_is_too_short_makes_connecting_slow_but_not_impossible() {
     alone(
         "a_listener_s_queue_that_is_too_short_makes_connecting_slow_but_not_impossible",
-        || rounds_on(1, 1, || TcpListener::bind("127.0.0.1:0").unwrap()),
+        || rounds_on(1, 1, short_listener),
     );
 }
 

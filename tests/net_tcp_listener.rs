@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use greenlet::net::{Incoming, ListenerShutdown, SocketAddr, TcpListener, TcpStream};
+use support::child::none_begins;
 use support::sockets::{
     alone, closed_addr, everywhere, has_status_flag, is_closed_on_exec, open_descriptors, sleep,
     spawn,
@@ -296,6 +297,7 @@ fn bind_tries_all_addresses_and_reports_the_last_error() {
 
 #[test]
 fn a_port_may_be_bound_again_right_after_its_connections() {
+    let _none_begins = none_begins();
     everywhere(|| {
         let listener = listener();
         let addr = listener.local_addr().unwrap();

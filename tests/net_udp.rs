@@ -12,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use greenlet::net::UdpSocket;
+use support::child::none_begins;
 use support::sockets::{
     alone, descriptor_limit, everywhere, has_status_flag, is_closed_on_exec, open_descriptors,
     set_descriptor_limit, settle, spawn, wait_until,
@@ -202,6 +203,7 @@ fn a_read_time_out_holds_for_clones_and_fires_again_and_the_socket_works_on() {
 
 #[test]
 fn a_message_to_nobody_is_an_error_of_the_receiver_that_waits() {
+    let _none_begins = none_begins();
     everywhere(|| {
         let (near, far) = pair();
         let near = Arc::new(near);

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use greenlet::Builder;
+use support::process::wait_until;
 use support::{Flag, on_hubs, runtime, watched, with_hubs};
 
 /// What nobody waits for to the end.
@@ -319,14 +320,43 @@ fn parked_greenlets_use_no_processor() {
                 greenlet::spawn(move || release.wait())
             })
             .collect();
-        greenlet::sleep(Duration::from_millis(20));
-        let before = greenlet::stats().unwrap().switches;
-        greenlet::sleep(Duration::from_millis(20));
-        // The sleeper's own, and none of theirs.
-        assert!(greenlet::stats().unwrap().switches - before <= 2);
+        // Once all of them have parked.
+        wait_until("only the sleeper runs", || {
+            let before = greenlet::stats().unwrap().switches;
+            greenlet::sleep(Duration::from_millis(20));
+            greenlet::stats().unwrap().switches - before <= 2
+        });
         release.raise();
         parked
             .into_iter()
             .for_each(|greenlet| greenlet.join().unwrap());
     });
+}
+
+#[test]
+fn a_thread_parks_while_its_thread_locals_are_destroyed() {
+    struct Last(Arc<AtomicUsize>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            for _ in 0..3 {
+                greenlet::park_timeout(Duration::ZERO);
+                greenlet::park_timeout(Duration::from_millis(1));
+                greenlet::current().unpark();
+                self.0.fetch_add(1, SeqCst);
+            }
+        }
+    }
+    thread_local! {
+        static LAST: std::cell::OnceCell<Last> = const { std::cell::OnceCell::new() };
+    }
+    let _watchdog = watched();
+    let parked = Arc::new(AtomicUsize::new(0));
+    let counter = parked.clone();
+    let thread = thread::spawn(move || {
+        // In this order: what comes later is destroyed first.
+        LAST.with(|last| assert!(last.set(Last(counter)).is_ok()));
+        greenlet::park_timeout(Duration::ZERO);
+    });
+    thread.join().unwrap();
+    assert_eq!(parked.load(SeqCst), 3);
 }

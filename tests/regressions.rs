@@ -1,7 +1,6 @@
 //! Mistakes that were made once, each with the test that would have found it.
 
-#[path = "support/watchdog.rs"]
-mod watchdog;
+mod support;
 
 use std::cell::RefCell;
 use std::env;
@@ -9,15 +8,16 @@ use std::io::{self, Read, Write};
 use std::net as std_net;
 use std::os::fd::OwnedFd;
 use std::process::Command;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use greenlet::net::{TcpListener, TcpStream};
 use greenlet::{Builder, Runtime};
-use watchdog::Watchdog;
+use support::process::wait_until;
+use support::watchdog::Watchdog;
 
 const LONG: Duration = Duration::from_secs(60);
 const CHILD: &str = "GREENLET_TEST_CHILD";
@@ -96,7 +96,7 @@ fn a_destructor_of_a_thread_local_may_wait_in_a_greenlet_that_was_cancelled() {
         });
         greenlet::park();
     });
-    settle();
+    wait_until("it parks", || runtime.stats().parks > 0);
     drop(runtime);
     assert_eq!(WAITED.load(SeqCst), 1);
 }
@@ -114,18 +114,19 @@ fn a_detached_result_may_wait_in_its_drop_when_the_greenlet_was_cancelled() {
         let _ = std::panic::catch_unwind(greenlet::park);
         result
     });
-    settle();
+    wait_until("it parks", || runtime.stats().parks > 0);
     drop(runtime);
     assert_eq!(WAITED.load(SeqCst), 1);
 }
 
 #[test]
 fn a_result_is_never_dropped_by_a_hub() {
+    static MAY_END: AtomicBool = AtomicBool::new(false);
     let _watchdog = Watchdog::arm(LONG, "a_result_is_never_dropped_by_a_hub");
     let (sender, receiver) = mpsc::channel();
     let runtime = runtime(1);
     let started = runtime.spawn(move || {
-        at_end(|| greenlet::sleep(Duration::from_millis(100)));
+        at_end(|| wait_until("its handle is dropped", || MAY_END.load(SeqCst)));
         OnDrop(move || {
             let name = greenlet::current().name().map(String::from);
             sender.send(name).unwrap();
@@ -135,6 +136,7 @@ fn a_result_is_never_dropped_by_a_hub() {
     // The closure has returned; the greenlet has not ended.
     assert!(!started.is_finished());
     drop(started);
+    MAY_END.store(true, SeqCst);
     let name = receiver.recv().unwrap();
     assert!(!name.is_some_and(|name| name.starts_with("greenlet-hub")));
 }
@@ -226,14 +228,20 @@ fn an_accept_that_fails_lets_the_next_one_look() {
         let listener = listener.clone();
         runtime.spawn(move || listener.accept().map(drop))
     });
-    settle();
+    wait_until("both wait", || runtime.stats().parks >= 2);
     settle();
     // Both connections come before the hub looks: one edge, for one of the two.
-    let blocked = runtime.spawn(|| thread::sleep(Duration::from_millis(200)));
-    settle();
+    let (begin, begun) = mpsc::channel();
+    let (end, ended) = mpsc::channel();
+    let blocked = runtime.spawn(move || {
+        begin.send(()).unwrap();
+        ended.recv().unwrap();
+    });
+    begun.recv().unwrap();
     let _clients = [(); 2].map(|()| std_net::TcpStream::connect(addr).unwrap());
     let (_, hard) = rlimit::getrlimit(rlimit::Resource::NOFILE).unwrap();
     rlimit::setrlimit(rlimit::Resource::NOFILE, 3, hard).unwrap();
+    end.send(()).unwrap();
     for accept in accepts {
         let error = accept.join().unwrap().unwrap_err();
         assert_eq!(error.raw_os_error(), Some(24), "EMFILE");
@@ -410,8 +418,12 @@ fn who_yields_after_a_wake_does_not_wait_for_who_was_woken() {
                     }
                 }
             });
-            greenlet::sleep(Duration::from_millis(5));
-            let woken = receiver.try_recv().unwrap();
+            let woken = loop {
+                greenlet::sleep(Duration::from_millis(5));
+                if let Ok(woken) = receiver.try_recv() {
+                    break woken;
+                }
+            };
             // The other hub has nothing to do and sleeps.
             settle();
             woken.unpark();

@@ -342,7 +342,7 @@ fn a_runtime_that_its_own_greenlet_drops_ends_in_the_background() {
                     go.wait();
                     drop(own);
                     // It is cancelled itself.
-                    greenlet::park();
+                    park_for_ever();
                 }
             });
             drop(runtime);

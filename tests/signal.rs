@@ -23,6 +23,20 @@ fn send(signal: Signal) {
     assert_eq!(result, 0);
 }
 
+/// It is handled before this returns.
+fn send_to_this_thread(signal: Signal) {
+    // SAFETY: the signal goes to this thread.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_tgkill,
+            libc::getpid(),
+            libc::gettid(),
+            signal.as_raw(),
+        )
+    };
+    assert_eq!(result, 0);
+}
+
 /// The address of the handler, or `SIG_DFL` or `SIG_IGN`.
 fn action(signal: Signal) -> usize {
     // SAFETY: there is room for what is written.
@@ -63,9 +77,7 @@ fn a_signal_that_has_come_is_taken_without_a_park() {
             assert_eq!(signals.try_next(), None);
             send(Signal::USER_1);
             wait_for(&signals, Signal::USER_1);
-            send(Signal::USER_1);
-            // Any thread may handle it.
-            std::thread::sleep(SHORT);
+            send_to_this_thread(Signal::USER_1);
             assert_eq!(signals.wait().unwrap(), Signal::USER_1);
             assert_eq!(signals.try_next(), None);
         });
@@ -395,16 +407,9 @@ fn the_handler_keeps_errno() {
             for _ in 0..100 {
                 // SAFETY: the address is that of this thread's `errno`.
                 unsafe { *libc::__errno_location() = 77 };
-                // SAFETY: to this thread, so that it is handled here.
-                unsafe {
-                    libc::syscall(
-                        libc::SYS_tgkill,
-                        libc::getpid(),
-                        libc::gettid(),
-                        libc::SIGUSR1,
-                    );
-                    assert_eq!(*libc::__errno_location(), 77);
-                }
+                send_to_this_thread(Signal::USER_1);
+                // SAFETY: as above.
+                assert_eq!(unsafe { *libc::__errno_location() }, 77);
                 wait_for(&signals, Signal::USER_1);
             }
         });

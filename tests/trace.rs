@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -106,6 +107,39 @@ fn it_is_switched_while_greenlets_move_and_end() {
 }
 
 #[test]
+fn what_is_no_file_is_neither_replaced_nor_waited_for() {
+    child::alone("what_is_no_file_is_neither_replaced_nor_waited_for", || {
+        let _watchdog = watched();
+        let dir = TempDir::new();
+        let fifo = dir.fifo("fifo");
+        let (file, link) = (dir.join("file"), dir.join("link"));
+        fs::write(&file, "somebody else's").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for path in [&fifo, &link] {
+            let error = trace::start(Options::flight_in(path)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        }
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "somebody else's");
+        // Nobody reads it.
+        let error = trace::start(Options::stream(&fifo)).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENXIO));
+        assert!(fs::metadata(&fifo).unwrap().file_type().is_fifo());
+        // Somebody does.
+        let reader = thread::spawn({
+            let fifo = fifo.clone();
+            move || fs::read(fifo).unwrap().len() as u64
+        });
+        wait_until("there is a reader", || {
+            trace::start(Options::stream(&fifo)).is_ok()
+        });
+        runtime(1).run(|| recorded::work(10));
+        let summary = trace::stop().unwrap().unwrap();
+        assert_eq!(reader.join().unwrap(), summary.bytes);
+    });
+}
+
+#[test]
 fn what_cannot_be_written_is_an_error() {
     child::alone("what_cannot_be_written_is_an_error", || {
         let _watchdog = watched();
@@ -190,8 +224,10 @@ fn a_long_run_has_the_last_events_written() {
         let runtime = Runtime::builder().hubs(1).on_blocked(|_| {});
         let runtime = runtime.build().unwrap();
         for _ in 0..2 {
-            runtime.run(|| thread::sleep(Duration::from_millis(100)));
-            wait_until("a long run is written", || written(&dir).len() == 1);
+            wait_until("a long run is written", || {
+                runtime.run(|| thread::sleep(Duration::from_millis(100)));
+                written(&dir).len() == 1
+            });
             thread::sleep(Duration::from_millis(1100));
         }
         trace::stop().unwrap().unwrap();

@@ -195,7 +195,8 @@ fn both_count_the_same_losses() {
             let _watchdog = watched();
             trace::start(Options::flight_in(&path).ring_size(1 << 16)).unwrap();
             let runtime = runtime(hubs);
-            runtime.run(|| recorded::work(300));
+            // However the hubs share it, one of their rings has no room for it.
+            runtime.run(|| recorded::work(300 * hubs));
             let more = runtime.spawn(|| recorded::work(300));
             trace::snapshot(&snapshot).unwrap();
             more.join().unwrap();

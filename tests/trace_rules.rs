@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -39,7 +40,8 @@ fn what_a_flight_recorder_keeps_breaks_no_rule() {
             let _watchdog = watched();
             let path = dir.join("flight.trace");
             trace::start(Options::flight_in(&path).ring_size(1 << 16)).unwrap();
-            runtime(hubs).run(|| recorded::work(500));
+            // However the hubs share it, one of their rings has no room for it.
+            runtime(hubs).run(|| recorded::work(300 * hubs));
             trace::stop().unwrap().unwrap();
             let trace = Trace::open(&path).unwrap();
             assert!(!trace.lost().is_empty());
@@ -47,6 +49,44 @@ fn what_a_flight_recorder_keeps_breaks_no_rule() {
             assert_ne!(check_whole(&trace), [], "on {hubs} hubs");
         }
     });
+}
+
+#[test]
+fn what_is_left_of_a_stream_whose_program_was_killed_breaks_no_rule() {
+    let test = "what_is_left_of_a_stream_whose_program_was_killed_breaks_no_rule";
+    let dir = TempDir::new();
+    for number in 0..8 {
+        let path = dir.join(format!("killed-{number}.trace"));
+        let variable = format!("stream:{}", path.display());
+        let ran = child::output(test, &[("GREENLET_TRACE", &variable)], || {
+            let _watchdog = watched();
+            // The child's own.
+            std::fs::remove_dir(dir.path()).unwrap();
+            let path = std::env::var("GREENLET_TRACE").unwrap();
+            let path = path.strip_prefix("stream:").unwrap().to_owned();
+            thread::spawn(move || {
+                // Some of it goes together; where in the middle of writing it ends is chance.
+                let count =
+                    |bytes: &[u8]| bytes.windows(8).filter(|part| part == b"through=").count();
+                while count(&std::fs::read(&path).unwrap_or_default()) < 3 {
+                    thread::sleep(Duration::from_millis(3 + number));
+                }
+                // SAFETY: it ends this process.
+                unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+            });
+            runtime(2).run(|| {
+                loop {
+                    recorded::work(100);
+                }
+            });
+        });
+        let Some(output) = ran else { return };
+        assert_eq!(output.status.signal(), Some(libc::SIGKILL));
+        let trace = Trace::open(&path).unwrap();
+        assert!(!trace.has_ended() && !trace.records().is_empty());
+        assert_eq!(check(&trace), [], "the {number}th");
+        assert_ne!(check_whole(&trace), []);
+    }
 }
 
 #[test]

@@ -17,11 +17,11 @@ use support::{child, recorded, runtime};
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Records `recorded::work` on so many hubs. Answers what the runtime counted.
-fn record(hubs: usize, options: Options) -> (Summary, Stats) {
+fn record(hubs: usize, rounds: usize, options: Options) -> (Summary, Stats) {
     let _watchdog = Watchdog::arm(LIMIT, &format!("recording on {hubs} hubs"));
     trace::start(options.accounts(true)).unwrap();
     let runtime = runtime(hubs);
-    runtime.run(|| recorded::work(300));
+    runtime.run(|| recorded::work(rounds));
     let stats = runtime.stats();
     drop(runtime);
     (trace::stop().unwrap().unwrap(), stats)
@@ -117,7 +117,7 @@ fn a_stream_says_all_that_was_counted() {
         let dir = TempDir::new();
         for hubs in [1, 2, 8] {
             let path = dir.join("stream.trace");
-            let (summary, stats) = record(hubs, Options::stream(&path));
+            let (summary, stats) = record(hubs, 300, Options::stream(&path));
             assert_eq!(summary.lost, 0);
             assert_eq!(path.metadata().unwrap().len(), summary.bytes);
             compare(&path, &summary, &stats);
@@ -131,7 +131,7 @@ fn a_mapped_file_says_all_that_was_counted() {
         let dir = TempDir::new();
         for hubs in [1, 2, 8] {
             let path = dir.join("flight.trace");
-            let (summary, stats) = record(hubs, Options::flight_in(&path));
+            let (summary, stats) = record(hubs, 300, Options::flight_in(&path));
             assert_eq!(summary.lost, 0);
             compare(&path, &summary, &stats);
         }
@@ -144,7 +144,7 @@ fn the_kernels_clock_will_do() {
     child::passes(test, &[("GREENLET_WITHOUT", "cycles")], || {
         let dir = TempDir::new();
         let path = dir.join("kernel.trace");
-        let (summary, stats) = record(2, Options::stream(&path));
+        let (summary, stats) = record(2, 300, Options::stream(&path));
         let trace = Trace::open(&path).unwrap();
         assert_eq!(trace.fact("clock"), Some("monotonic"));
         compare(&path, &summary, &stats);
@@ -157,7 +157,9 @@ fn what_a_small_ring_has_lost_is_counted() {
         let dir = TempDir::new();
         for hubs in [1, 2, 8] {
             let path = dir.join("flight.trace");
-            let (summary, _) = record(hubs, Options::flight_in(&path).ring_size(1 << 16));
+            let small = Options::flight_in(&path).ring_size(1 << 16);
+            // However the hubs share it, one of their rings has no room for it.
+            let (summary, _) = record(hubs, 300 * hubs, small);
             assert!(summary.lost > 0);
             let trace = Trace::open(&path).unwrap();
             assert_eq!(trace.problems(), []);

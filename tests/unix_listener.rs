@@ -9,6 +9,7 @@ use std::thread;
 
 use greenlet::os::linux::net::SocketAddrExt;
 use greenlet::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use support::child::none_begins;
 use support::sockets::{
     self, alone, descriptor_limit, everywhere, has_status_flag, is_closed_on_exec,
     set_descriptor_limit, settle, spawn, wait_until,
@@ -85,6 +86,7 @@ fn greenlets_and_plain_threads_accept_from_one_listener() {
 
 #[test]
 fn an_address_is_taken_while_it_is_bound_and_a_file_for_longer() {
+    let _none_begins = none_begins();
     everywhere(|| {
         let (listener, addr) = listener();
         assert_kind(UnixListener::bind_addr(&addr), ErrorKind::AddrInUse);

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use greenlet::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use support::child::none_begins;
 use support::sockets::{
     alone, descriptor_limit, everywhere, has_status_flag, is_closed_on_exec, open_descriptors,
     set_descriptor_limit, settle, spawn,
@@ -258,6 +259,7 @@ fn time_outs_fire_again_and_again_and_the_stream_works_on() {
 
 #[test]
 fn connecting_to_nobody_is_std_s_error() {
+    let _none_begins = none_begins();
     everywhere(|| {
         let directory = TempDir::new();
         let path = directory.path().join("sock");

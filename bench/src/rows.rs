@@ -196,13 +196,13 @@ const METRICS: [Metric; 25] = [
         Row::Timers,
         "timers.warm.cpu",
         "ms",
-        "processor time of the second round",
+        "processor time of a later round, after one in which all n slept at the same time",
     ),
     metric(
         Row::Timers,
         "timers.warm.late_p50",
         "us",
-        "lateness in the second round, median",
+        "lateness in the later round, median",
     ),
     metric(
         Row::Timers,

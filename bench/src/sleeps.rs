@@ -9,6 +9,8 @@ use hdrhistogram::Histogram;
 use crate::cpu;
 use crate::peers::Value;
 
+/// Longer than it takes to spawn a task.
+const SPAWN: Duration = Duration::from_micros(30);
 /// What is longer counts as this.
 const LONGEST_NS: u64 = 100_000_000_000;
 
@@ -21,14 +23,18 @@ pub(crate) struct Sleeps {
 }
 
 impl Sleeps {
-    fn new(tasks: usize) -> &'static Self {
+    fn new(planned: Vec<Duration>) -> &'static Self {
+        Box::leak(Box::new(Self {
+            // Not zeros, so that the memory is there.
+            late: planned.iter().map(|_| AtomicU64::new(1)).collect(),
+            planned,
+        }))
+    }
+
+    fn at_random(tasks: usize) -> &'static Self {
         let mut random = fastrand::Rng::with_seed(1);
         let mut planned = || Duration::from_micros(random.u64(1_000..=1_000_000));
-        Box::leak(Box::new(Self {
-            planned: (0..tasks).map(|_| planned()).collect(),
-            // Not zeros, so that the memory is there.
-            late: (0..tasks).map(|_| AtomicU64::new(1)).collect(),
-        }))
+        Self::new((0..tasks).map(|_| planned()).collect())
     }
 
     pub(crate) fn tasks(&self) -> usize {
@@ -74,26 +80,37 @@ impl Sleep {
     }
 }
 
-/// Measures `round`, which spawns a task for each sleep and joins them: once with a process that has
-/// done nothing yet, and once more.
+/// Measures `round`, which spawns a task for each sleep and joins them: in a process that has done
+/// nothing yet, and once more when as many tasks have slept at the same time, so that what they need
+/// is there. In the first round many have ended before the last is spawned.
 pub(crate) fn measure(
     tasks: usize,
     mut round: impl FnMut(&'static Sleeps) -> io::Result<()>,
 ) -> io::Result<Vec<Value>> {
     let mut values = Vec::new();
-    for [cpu, p50, p99] in [
-        [
-            "timers.cold.cpu",
-            "timers.cold.late_p50",
-            "timers.cold.late_p99",
-        ],
-        [
-            "timers.warm.cpu",
-            "timers.warm.late_p50",
-            "timers.warm.late_p99",
-        ],
+    for (is_warm, [cpu, p50, p99]) in [
+        (
+            false,
+            [
+                "timers.cold.cpu",
+                "timers.cold.late_p50",
+                "timers.cold.late_p99",
+            ],
+        ),
+        (
+            true,
+            [
+                "timers.warm.cpu",
+                "timers.warm.late_p50",
+                "timers.warm.late_p99",
+            ],
+        ),
     ] {
-        let sleeps = Sleeps::new(tasks);
+        if is_warm {
+            let until_all_sleep = SPAWN * tasks.try_into().expect("fewer than 2^32 tasks");
+            round(Sleeps::new(vec![until_all_sleep; tasks]))?;
+        }
+        let sleeps = Sleeps::at_random(tasks);
         let before = cpu::time();
         round(sleeps)?;
         let time = cpu::time() - before;

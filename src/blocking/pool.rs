@@ -21,8 +21,8 @@ use std::io;
 use std::process;
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicPtr;
-use std::sync::atomic::Ordering::{AcqRel, Acquire};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicPtr, AtomicUsize};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -60,6 +60,7 @@ impl Pool {
     fn with_idle_timeout(limits: Limits, idle_timeout: Duration) -> Self {
         let shared = Shared {
             state: Mutex::new(State::new(limits)),
+            limits: LatestLimits::new(limits),
             durations: Histogram::new(),
             idle_timeout,
         };
@@ -221,8 +222,9 @@ impl Pool {
         &self.shared.durations
     }
 
+    /// Without the lock: in a forked child there may be nobody who gives it back.
     fn limits(&self) -> Limits {
-        self.shared.state.lock().limits
+        self.shared.limits.get()
     }
 
     /// Changes what is given. More threads than there may be end when they find nothing to do.
@@ -234,6 +236,7 @@ impl Pool {
             threads.unwrap_or(limits.threads),
             queue.unwrap_or(limits.queue),
         );
+        self.shared.limits.set(state.limits);
         state.grant(&mut claimed);
         drop(state);
         claimed.schedule();
@@ -327,9 +330,35 @@ impl From<Refused> for io::Error {
 #[derive(Debug)]
 struct Shared {
     state: Mutex<State>,
+    limits: LatestLimits,
     /// How long jobs took.
     durations: Histogram,
     idle_timeout: Duration,
+}
+
+/// The limits once more, written under the lock.
+#[derive(Debug)]
+struct LatestLimits {
+    threads: AtomicUsize,
+    queue: AtomicUsize,
+}
+
+impl LatestLimits {
+    fn new(limits: Limits) -> Self {
+        Self {
+            threads: AtomicUsize::new(limits.threads),
+            queue: AtomicUsize::new(limits.queue),
+        }
+    }
+
+    fn set(&self, limits: Limits) {
+        self.threads.store(limits.threads, Relaxed);
+        self.queue.store(limits.queue, Relaxed);
+    }
+
+    fn get(&self) -> Limits {
+        Limits::new(self.threads.load(Relaxed), self.queue.load(Relaxed))
+    }
 }
 
 struct State {
@@ -651,6 +680,20 @@ mod tests {
             assert!(pool.reserve().is_some());
         }
         assert_eq!(pool.counts().begun, 3);
+    }
+
+    #[test]
+    fn a_forked_child_need_not_wait_for_the_lock_to_know_the_limits() {
+        let pool = Pool::new(limits(8));
+        pool.set_limits(None, Some(7));
+        let (told, is_told) = mpsc::channel();
+        let held = pool.shared.state.lock();
+        thread::scope(|scope| {
+            scope.spawn(|| told.send(pool.limits()));
+            let limits = is_told.recv_timeout(Duration::from_secs(20));
+            drop(held);
+            assert_eq!(limits, Ok(Limits::new(8, 7)));
+        });
     }
 
     #[test]

@@ -13,8 +13,9 @@ use crate::reason::WaitReason;
 use crate::source::Source;
 use crate::sys::{socket, socket_option};
 
-/// How many connections wait to be accepted before the kernel turns further ones away: std's.
-const BACKLOG: libc::c_int = 128;
+/// How many connections wait to be accepted before the kernel turns further ones away. More than std's 128: a hub
+/// runs all greenlets that connect, as many as there may be, before the one that accepts.
+const BACKLOG: libc::c_int = 4096;
 
 /// A TCP socket server: [`std::net::TcpListener`] for greenlets.
 ///
@@ -75,9 +76,10 @@ impl TcpListener {
     ///
     /// With port 0 the kernel picks one; [`local_addr`](Self::local_addr) tells. When `addr` is
     /// several addresses, they are tried in turn until one can be bound. Names are looked up off
-    /// the hub, see [`ToSocketAddrs`]. As std's, the socket has `SO_REUSEADDR`, a backlog of
-    /// 128, and is closed on exec. Where more connections come before they are accepted, the kernel
-    /// drops some, and their clients try again after a second.
+    /// the hub, see [`ToSocketAddrs`]. As std's, the socket has `SO_REUSEADDR` and is closed on exec. Its
+    /// backlog is 4,096 (std's: 128), or `net.core.somaxconn` if that is less. Where more connections
+    /// come before they are accepted, the kernel drops some, and their clients try again after a second;
+    /// listen(2) may be called again to change it.
     ///
     /// # Errors
     ///

@@ -25,6 +25,8 @@ pub(crate) struct Drain<W> {
     words: Vec<u64>,
     /// Blocks that ended before this moment of the monotonic clock are left out.
     since: u64,
+    /// How long the file was at the last checkpoint.
+    checkpoint: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,6 +51,7 @@ impl<W: Write> Drain<W> {
             lost: 0,
             words: Vec::new(),
             since,
+            checkpoint: 0,
         })
     }
 
@@ -69,12 +72,32 @@ impl<W: Write> Drain<W> {
 
     /// Writes all that is left; what comes after this moment, or the end of recording, does not belong to it.
     pub(crate) fn end(&mut self) -> io::Result<()> {
+        let until = self.drain_until_now()?;
+        // Last: a file that could not be written to here has not ended.
+        self.file.end_at(until)?;
+        self.file.flush()
+    }
+
+    /// Writes all that has come, and says up to when it goes together: what of the file is read if the process is
+    /// killed after this.
+    pub(crate) fn checkpoint(&mut self) -> io::Result<()> {
+        let until = self.drain_until_now()?;
+        // If nothing has come since the last one, that still holds.
+        if self.file.bytes() > self.checkpoint {
+            self.file.through(until)?;
+            self.checkpoint = self.file.bytes();
+        }
+        Ok(())
+    }
+
+    /// Answers up to which moment all rings are written: what one lacks when it is read has no consequences up to
+    /// then in any other.
+    fn drain_until_now(&mut self) -> io::Result<u64> {
         // In this order: recording may end in between.
         let now = self.session.clock().now();
         let until = self.session.until().map_or(now, |until| until.min(now));
-        self.file.end_at(until)?;
         self.drain(true)?;
-        self.file.flush()
+        Ok(until)
     }
 
     /// Writes the blocks that are complete; with `all`, the others as far as they go.

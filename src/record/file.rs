@@ -40,6 +40,11 @@ impl<W: Write> FileWriter<W> {
         self.facts(moment("until", ticks))
     }
 
+    /// Says that all rings are written up to a moment, and perhaps further.
+    pub(crate) fn through(&mut self, ticks: u64) -> io::Result<()> {
+        self.facts(moment("through", ticks))
+    }
+
     fn facts(&mut self, facts: String) -> io::Result<()> {
         self.block(BlockHeader::of_no_ring(Content::Facts), &lines(facts))
     }

@@ -17,8 +17,9 @@ use crate::lock::StaticMutex;
 pub(crate) struct Recording {
     writer: Writer,
     session: Arc<Session>,
-    /// As the session has it, which is far away.
+    /// As the session has them, which is far away.
     nanos_per_tick: u64,
+    began: u64,
     /// Texts of `'static` strings and places whose numbers are known, by address and length.
     texts: Box<[Cell<Known>]>,
     accounts: Option<Arc<StaticMutex<Accounts>>>,
@@ -48,6 +49,7 @@ impl Recording {
         Some(Self {
             writer: session.add_ring(owner)?,
             nanos_per_tick: session.nanos_per_tick(),
+            began: session.began(),
             // Not by way of the stack, which may be a small greenlet's.
             texts: vec![Cell::new(Known::NONE); KNOWN].into_boxed_slice(),
             accounts: session.add_accounts(),
@@ -67,8 +69,9 @@ impl Recording {
     }
 
     /// When the session began, in ticks.
+    #[inline(always)]
     pub(crate) fn session_began(&self) -> u64 {
-        self.session.began()
+        self.began
     }
 
     /// So many ticks, in nanoseconds.

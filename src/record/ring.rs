@@ -26,7 +26,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::block::{BlockHeader, Content, Owner};
 use super::clock::{Clock, Pair};
-use super::event::{self, Context, Event, Head};
+use super::event::{self, Context, Encoded, Event, Head, MOST_WORDS};
 use crate::arch;
 use crate::atomic::{AtomicU64, fence};
 use crate::sys::mapping::Mapping;
@@ -35,6 +35,7 @@ use crate::sys::mapping::Mapping;
 // A model's has room for two events of one word each.
 pub(crate) const BLOCK_BYTES: usize = if cfg!(loom) { 80 } else { 16 << 10 };
 const BLOCK_WORDS: usize = BLOCK_BYTES / 8;
+const _: () = assert!(cfg!(loom) || BlockHeader::WORDS + 1 + MOST_WORDS <= BLOCK_WORDS);
 
 /// A ring has at least so many blocks: one that is written, and one to be read.
 pub(crate) const FEWEST_BLOCKS: usize = if cfg!(loom) { 1 } else { 4 };
@@ -203,45 +204,54 @@ impl Writer {
     pub(crate) fn record(&self, event: Event, at: Option<u64>) -> u64 {
         let ticks = at.unwrap_or_else(|| self.clock.now());
         if !Context::may_be_brief(event) {
-            return self.record_long(event, ticks);
+            return self.record_long(&event.encode(), ticks);
         }
         let since = ticks.wrapping_sub(self.base_ticks.get());
         let next = self.next.get();
         match self.context.brief(event, since) {
             Some(word) if next < BLOCK_WORDS => {
                 self.block()[next].store(word, Relaxed);
-                self.recorded(event, since, next + 1);
+                self.context.see(event, since);
+                self.recorded(next + 1);
                 ticks
             }
-            _ => self.record_whole(event, ticks),
+            _ => self.record_whole(&event.encode(), ticks),
         }
     }
 
     /// Records an event that is brief mostly, but not this time.
     #[cold]
     #[inline(never)]
-    fn record_whole(&self, event: Event, ticks: u64) -> u64 {
+    fn record_whole(&self, event: &Encoded, ticks: u64) -> u64 {
         self.record_long(event, ticks)
     }
 
     #[inline(always)]
-    fn record_long(&self, event: Event, mut ticks: u64) -> u64 {
-        let long = event.encode();
-        let is_full = self.next.get() + 1 + long.length > BLOCK_WORDS;
-        // So it is if the clock is a little behind, on another processor.
-        let is_far = ticks.wrapping_sub(self.base_ticks.get()) >= Head::TICKS;
-        if is_full || is_far {
-            ticks = self.begin_block();
+    fn record_long(&self, event: &Encoded, ticks: u64) -> u64 {
+        // Far off if the clock is a little behind, on another processor.
+        let since = ticks.wrapping_sub(self.base_ticks.get());
+        let next = self.next.get();
+        let end = next + 1 + event.length;
+        match self.block().get(next..end) {
+            Some(place) if since < Head::TICKS => {
+                place[0].store(Head::new(event, since).0, Relaxed);
+                for (word, place) in event.words[..event.length].iter().zip(&place[1..]) {
+                    place.store(*word, Relaxed);
+                }
+                self.context.see_encoded(event, since);
+                self.recorded(end);
+                ticks
+            }
+            _ => self.record_first(event),
         }
-        let since = ticks - self.base_ticks.get();
-        let (block, next) = (self.block(), self.next.get());
-        let end = next + 1 + long.length;
-        block[next].store(Head::new(&long, since).0, Relaxed);
-        for (word, place) in long.words[..long.length].iter().zip(&block[next + 1..end]) {
-            place.store(*word, Relaxed);
-        }
-        self.recorded(event, since, end);
-        ticks
+    }
+
+    /// Records an event in a new block, which has room for any: now, because the block begins now.
+    #[cold]
+    #[inline(never)]
+    fn record_first(&self, event: &Encoded) -> u64 {
+        let ticks = self.begin_block();
+        self.record_long(event, ticks)
     }
 
     #[inline(always)]
@@ -252,8 +262,7 @@ impl Writer {
 
     /// The words of an event are there, up to `end`.
     #[inline(always)]
-    fn recorded(&self, event: Event, since: u64, end: usize) {
-        self.context.see(event, since);
+    fn recorded(&self, end: usize) {
         self.next.set(end);
         self.events.set(self.events.get() + 1);
         let used = (end * 8 - BlockHeader::BYTES) as u32;

@@ -246,8 +246,13 @@ impl Session {
     }
 }
 
-/// A new file. One that is there is replaced: a process may have it mapped.
+/// A new file. One that is there is replaced: a process may have it mapped. What else is there stays, and a link is
+/// not followed: in a directory that all may write to it may be anybody's.
 fn create(path: &Path) -> io::Result<File> {
+    if fs::symlink_metadata(path).is_ok_and(|there| !there.is_file()) {
+        let told = "something is there that is no file";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, told));
+    }
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

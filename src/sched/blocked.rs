@@ -22,7 +22,8 @@ pub struct BlockedHub {
     /// What it does.
     pub activity: BlockedActivity,
     /// Who has called whom, the innermost function first; as a text, for people. With the feature
-    /// `stacks` the whole stack, names and lines; otherwise where it is, and nothing more.
+    /// `stacks` the whole stack, names and lines, without the scheduler's frames at both ends; otherwise where it is,
+    /// and nothing more.
     pub stack: Vec<String>,
 }
 

@@ -13,10 +13,9 @@ use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::park;
-use crate::lock::Mutex;
-use crate::reason::{WaitCell, WaitReason};
-use crate::waker::{Header, Outcome, Waker};
+use super::token::Token;
+use crate::reason::WaitCell;
+use crate::waker::{Header, Outcome};
 
 /// Tells greenlets apart. Never used twice in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,17 +57,7 @@ pub(crate) struct Cell {
     spawned_at: &'static Location<'static>,
     /// What its owner waits for, as far as anybody can tell from outside.
     waits_for: WaitCell,
-    token: Mutex<Token>,
-}
-
-/// The token of the public `park` and `unpark`.
-#[derive(Debug, Default)]
-enum Token {
-    #[default]
-    Absent,
-    There,
-    /// Absent, and the cell's owner waits for it.
-    Awaited(Waker),
+    token: Token,
 }
 
 impl Cell {
@@ -90,7 +79,7 @@ impl Cell {
             name: name.map(Box::new),
             spawned_at,
             waits_for: WaitCell::new(),
-            token: Mutex::default(),
+            token: Token::new(),
         }
     }
 
@@ -113,35 +102,6 @@ impl Cell {
 
     pub(crate) fn waits_for(&self) -> &WaitCell {
         &self.waits_for
-    }
-
-    /// Waits for the token and takes it. The owner calls this.
-    pub(crate) fn take_token(&self, deadline: Option<u64>) -> Outcome {
-        // The owner does not wait, so there is no waker.
-        if matches!(mem::take(&mut *self.token.lock()), Token::There) {
-            return Outcome::Woken;
-        }
-        let outcome = park::park(WaitReason::Park, deadline, |waker| {
-            let mut token = self.token.lock();
-            if matches!(*token, Token::There) {
-                drop(token);
-                waker.wake();
-            } else {
-                *token = Token::Awaited(waker);
-            }
-        });
-        // What is left of a wait that ended otherwise is dropped when the lock is free.
-        let left = mem::take(&mut *self.token.lock());
-        drop(left);
-        outcome
-    }
-
-    /// Puts the token there, and wakes the owner if it waits for it.
-    pub(crate) fn give_token(&self) {
-        let before = mem::replace(&mut *self.token.lock(), Token::There);
-        if let Token::Awaited(waker) = before {
-            waker.wake();
-        }
     }
 }
 
@@ -176,6 +136,22 @@ impl CellRef {
 
     pub(super) fn as_ptr(&self) -> NonNull<Cell> {
         self.0
+    }
+
+    /// Waits for the token and takes it.
+    ///
+    /// # Safety
+    ///
+    /// Called by the cell's owner.
+    pub(crate) unsafe fn take_token(&self, deadline: Option<u64>) -> Outcome {
+        // SAFETY: the owner's (caller); the header is the first field.
+        unsafe { self.token.take(self.0.cast(), deadline) }
+    }
+
+    /// Puts the token there, and wakes the owner if it waits for it.
+    pub(crate) fn give_token(&self) {
+        // SAFETY: the token of this cell, whose first field is the header.
+        unsafe { self.token.give(self.0.cast()) };
     }
 }
 

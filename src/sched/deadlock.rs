@@ -35,6 +35,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// [`run`](crate::run) panics with it, and [`try_run`](crate::try_run) answers with it. Where neither
 /// is under way, as when plain threads wait for greenlets of the default runtime, it is written to
 /// standard error, and the waits go on.
+///
+/// Before `run` panics the greenlets are cancelled, as at the end of a runtime. One that has a lock poisons it then, and
+/// another that unwraps what it gets for its own `lock` panics of that: those messages come first and are not the
+/// cause.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Deadlock {
@@ -69,10 +73,13 @@ impl fmt::Display for Deadlock {
         /// A report need not be longer.
         const SHOWN: usize = 100;
         let count = self.greenlets.len();
-        write!(
-            f,
-            "deadlock: nothing can wake the {count} greenlets that are left"
-        )?;
+        match count {
+            1 => write!(f, "deadlock: nothing can wake the greenlet that is left")?,
+            _ => write!(
+                f,
+                "deadlock: nothing can wake the {count} greenlets that are left"
+            )?,
+        }
         for greenlet in self.greenlets.iter().take(SHOWN) {
             write!(f, "\n  {greenlet}")?;
         }

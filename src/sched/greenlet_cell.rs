@@ -38,7 +38,7 @@ const NOWHERE: HubNumber = HubNumber::MAX;
 
 // Every byte counts a million times.
 // A model's is larger.
-const _: () = assert!(cfg!(loom) || size_of::<GreenletCell>() <= 248);
+const _: () = assert!(cfg!(loom) || size_of::<GreenletCell>() <= 224);
 
 /// When a greenlet became ready is kept in units of 64 ticks, some tens of nanoseconds: so there is room for a minute.
 const READY_UNIT: u32 = 6;

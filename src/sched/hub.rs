@@ -70,7 +70,7 @@ pub(crate) struct Hub {
     pub(super) queue: RunQueue,
     pub(super) stacks: RefCell<Pool<GreenletGround>>,
     /// Whether the runtime's end was seen, and the greenlets in the registry cancelled.
-    pub(super) ending: Cell<bool>,
+    ending: Cell<bool>,
     /// Switches since the hub began, wrapping.
     tick: Cell<u32>,
     searching: Cell<bool>,
@@ -84,8 +84,6 @@ pub(crate) struct Hub {
     pub(super) recorder: Recorder,
     /// When the present run began, in ticks, while that is recorded; otherwise 0.
     pub(super) run_began: Cell<u64>,
-    /// When recording began, in ticks.
-    pub(super) recording_since: Cell<u64>,
     /// A moment, in ticks, that goes for what is recorded next: to tell the time takes longer than all
     /// else. 0 if there is none.
     pub(super) moment: Cell<u64>,
@@ -127,7 +125,6 @@ impl Hub {
             sampler: Sampler::new(),
             recorder: Recorder::new(owner),
             run_began: Cell::new(0),
-            recording_since: Cell::new(0),
             moment: Cell::new(0),
             stopped: Cell::new(UNKNOWN),
         }

@@ -4,13 +4,14 @@
 mod models;
 
 use std::mem;
+use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use super::cell::Id;
 use super::park;
 use crate::atomic::{AtomicU8, UnsafeCell};
 use crate::reason::WaitReason;
-use crate::waker::{Outcome, Waker};
+use crate::waker::{Header, Outcome, Waker};
 
 /// Somebody waits; the waker is in its place.
 const WAITING: u8 = 1;
@@ -26,13 +27,15 @@ const RETURNED: u8 = 8;
 #[derive(Debug)]
 pub(crate) struct JoinSlot {
     state: AtomicU8,
-    /// Written by the one who waits, before it sets `WAITING`. Taken by the greenlet's hub if it
+    /// The waker's generation; its cell is behind it. In two parts they leave room for `state`.
+    generation: UnsafeCell<u32>,
+    /// The waker is written by the one who waits, before it sets `WAITING`. Taken by the greenlet's hub if it
     /// finds `WAITING` when it sets `ENDED`; by the one who waits if it takes `WAITING` back
     /// before that.
-    waker: UnsafeCell<Option<Waker>>,
+    waiting: UnsafeCell<NonNull<Header>>,
 }
 
-// SAFETY: `waker` has one owner at a time, told by `state` as its comment says.
+// SAFETY: the waker has one owner at a time, told by `state` as its comment says.
 unsafe impl Sync for JoinSlot {}
 
 impl JoinSlot {
@@ -43,7 +46,8 @@ impl JoinSlot {
     pub(super) fn new() -> Self {
         Self {
             state: AtomicU8::new(0),
-            waker: UnsafeCell::new(None),
+            generation: UnsafeCell::new(0),
+            waiting: UnsafeCell::new(NonNull::dangling()),
         }
     }
 
@@ -83,22 +87,29 @@ impl JoinSlot {
     ///
     /// `WAITING` is not set.
     unsafe fn publish(&self, waker: Waker) {
+        let (cell, generation) = waker.into_parts();
         // SAFETY: `WAITING` is not set (caller), so the slot is the waiting one's.
-        self.waker.with_mut(|slot| unsafe { *slot = Some(waker) });
+        self.generation
+            .with_mut(|place| unsafe { *place = generation });
+        // SAFETY: as above.
+        self.waiting.with_mut(|place| unsafe { *place = cell });
         // AcqRel: the waker is there for `end`; and if it came first, its result is here.
         if self.state.fetch_or(WAITING, AcqRel) & ENDED != 0 {
-            // SAFETY: `end` saw no `WAITING`, so the slot is still ours.
-            let waker = unsafe { self.take_waker() };
-            waker.expect("it was put there above").wake();
+            // SAFETY: written above, and `end` saw no `WAITING`, so it is still ours.
+            unsafe { self.take_waker() }.wake();
         }
     }
 
     /// # Safety
     ///
-    /// The caller owns the slot, as `state` tells.
-    unsafe fn take_waker(&self) -> Option<Waker> {
+    /// There is a waker, and the caller owns it, as `state` tells.
+    unsafe fn take_waker(&self) -> Waker {
         // SAFETY: nobody else uses it (caller).
-        self.waker.with_mut(|slot| unsafe { (*slot).take() })
+        let generation = self.generation.with_mut(|place| unsafe { *place });
+        // SAFETY: as above.
+        let cell = self.waiting.with_mut(|place| unsafe { *place });
+        // SAFETY: the parts of the waker that `publish` was given; whose it is takes it once (caller).
+        unsafe { Waker::from_parts(cell, generation) }
     }
 
     fn withdraw(&self) {
@@ -130,9 +141,7 @@ impl JoinSlot {
         // AcqRel: all the greenlet did is there for `has_ended`, and the waker is here.
         if self.state.fetch_or(ENDED, AcqRel) & WAITING != 0 {
             // SAFETY: `WAITING` was set and `ENDED` was not: the waker is the hub's to take.
-            if let Some(waker) = unsafe { self.take_waker() } {
-                waker.wake();
-            }
+            unsafe { self.take_waker() }.wake();
         }
     }
 }

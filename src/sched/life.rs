@@ -113,7 +113,8 @@ impl Hub {
             (*run).home = hub_number(self.index());
             self.remote().registry.insert(cell);
         }
-        if self.ending.get() && cfg!(panic = "unwind") {
+        // Not `self.ending`: a hub that has not noticed may get what was spawned on one that has.
+        if self.shared().is_ending() && cfg!(panic = "unwind") {
             greenlet.cancel();
         }
         true

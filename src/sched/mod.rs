@@ -4,6 +4,7 @@
 //! | file | noun |
 //! |---|---|
 //! | `cell`, `greenlet_cell`, `thread_cell` | control blocks |
+//! | `token` | what the public `park` waits for |
 //! | `body` | a greenlet's closure and result, whose types only it knows |
 //! | `join` | the end of a greenlet |
 //! | `current` | who is running |
@@ -18,6 +19,7 @@
 //! | `registry` | all greenlets that have started |
 //! | `monitor`, `inspect` | the thread that watches hubs, and how it looks at a greenlet |
 //! | `blocked`, `sampler` | the report of a hub that is stuck, and the stack in it |
+//! | `names` | what the addresses of stacks are called |
 //! | `mains`, `interrupt` | the greenlets that `Runtime::run` waits for, and how Ctrl-C ends them |
 //! | `quit` | how SIGQUIT writes a dump |
 //! | `signals` | handlers of signals that users wait for |
@@ -52,6 +54,7 @@ mod life;
 mod lock_owner;
 mod mains;
 mod monitor;
+mod names;
 mod numbers;
 mod overflow;
 mod park;
@@ -66,6 +69,7 @@ pub(crate) mod signals;
 mod spawn;
 mod switch;
 mod thread_cell;
+mod token;
 mod usage;
 pub(crate) mod wait_list;
 mod worker;
@@ -92,6 +96,7 @@ pub(crate) use interrupt::Interruptible;
 pub(crate) use mains::Main;
 pub(crate) use monitor::{
     BLOCKED_AFTER, MonitorOptions, OnBlocked, await_reports, runtimes, wake_hubs,
+    while_telling_of_panic,
 };
 pub(crate) use park::{
     assert_can_park, can_park, on_thread_stack, park, park_shielded, unwind_cancelled,

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use super::blocked::{BlockedActivity, BlockedHub, BlockingGreenlet};
 use super::coarse_clock;
+use super::current;
 use super::deadlock::{Detector, Found};
 use super::greenlet_cell::GreenletCell;
 use super::inspect::inspect;
@@ -44,8 +45,10 @@ pub(crate) const BLOCKED_AFTER: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 /// And not more often than this.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(200);
-/// How long the end of a runtime waits for the delivery of its reports.
+/// How long the end of a runtime waits for who listens to its reports.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// And so many times as long, at the most, while nobody listens yet: names are looked up.
+const LONGEST_LOOK_UP: usize = 5;
 
 /// What a runtime wants of the monitor.
 #[derive(Clone)]
@@ -158,7 +161,8 @@ pub(super) fn unwatch(shared: &Arc<Shared>) {
 /// Returns when all reports of blocked hubs are delivered that are on their way, unless that takes long or
 /// the caller is who they are delivered to.
 pub(crate) fn await_reports() {
-    if !is_delivering() {
+    // A child has no runtimes that are watched; and the lock may be held by a thread that is not here.
+    if !is_a_parents() && !is_delivering() {
         for runtime in runtimes() {
             runtime.reports.wait();
         }
@@ -191,6 +195,19 @@ pub(crate) fn wake_hubs() {
     for runtime in runtimes() {
         runtime.notify_all();
     }
+}
+
+/// Runs `f`, which writes the message of a panic. With a backtrace that takes long, and is not reported.
+pub(crate) fn while_telling_of_panic(f: impl FnOnce()) {
+    let Some(hub) = current::get().hub() else {
+        return f();
+    };
+    // The hub of this moment, even if `f` waits and goes on with another one.
+    let (shared, index) = (hub.shared().clone(), hub.index());
+    let tells = &shared.hubs[index].tells_of_panic;
+    tells.store(true, Relaxed);
+    f();
+    tells.store(false, Relaxed);
 }
 
 /// There is something to look at. May be called in a signal handler.
@@ -345,10 +362,12 @@ impl Report {
             }
             record::pull(Trigger::LongRun);
         }
+        DELIVERIES.lock().is_listened_to = true;
         match &self.listener {
             OnBlocked::Print => print_once(&self.blocked),
             OnBlocked::Call(hook) => hook(&self.blocked),
         }
+        DELIVERIES.lock().is_listened_to = false;
     }
 }
 
@@ -373,10 +392,21 @@ impl PendingReports {
 
     /// Returns when all are delivered, or after a while: who listens may be waiting for the caller.
     fn wait(&self) {
-        let all_delivered = |count: &mut usize| *count > 0;
-        let _ = self
-            .fewer
-            .wait_timeout_while(self.count(), PATIENCE, all_delivered);
+        for _ in 0..LONGEST_LOOK_UP {
+            let waited = self
+                .fewer
+                .wait_timeout_while(self.count(), PATIENCE, |count| *count > 0);
+            let (count, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            if *count == 0 {
+                break;
+            }
+            drop(count);
+            // On a busy machine names take longer than that.
+            let deliveries = DELIVERIES.lock();
+            if deliveries.is_listened_to || deliveries.thread.is_none() {
+                break;
+            }
+        }
     }
 }
 
@@ -384,11 +414,14 @@ impl PendingReports {
 struct Deliveries {
     reports: VecDeque<Report>,
     thread: Option<ThreadId>,
+    /// Whether that thread is in a listener's call.
+    is_listened_to: bool,
 }
 
 static DELIVERIES: StaticMutex<Deliveries> = StaticMutex::new(Deliveries {
     reports: VecDeque::new(),
     thread: None,
+    is_listened_to: false,
 });
 
 /// On a thread of their own: looking up names, and whatever listeners do, takes longer than a hub's
@@ -476,6 +509,15 @@ impl HubWatch {
             return pause;
         }
         let again = offer(runtime, remote, now);
+        if remote.tells_of_panic.load(Relaxed) {
+            // What comes after it counts anew.
+            *self = Self {
+                seen,
+                looked_at: now,
+                ..Self::default()
+            };
+            return pause.min(again);
+        }
         // A hub that is in its own code is not blocked by a greenlet.
         if !self.is_reported
             && !remote.running.load(Relaxed).is_null()

@@ -47,7 +47,6 @@ impl Hub {
         };
         let mut left = ring_bytes / STATUS_PART / STATUS_BYTES;
         self.recorder.with(|recording| {
-            self.recording_since.set(recording.session_began());
             let tell = |greenlet: &GreenletCell| {
                 if left > 0 && !greenlet.join.has_ended() {
                     left -= 1;
@@ -119,7 +118,7 @@ impl Hub {
             self.run_began.set(began);
             if let Some(ready) = greenlet.take_ready(began)
                 // It may be of an earlier recording.
-                && ready <= began.saturating_sub(self.recording_since.get())
+                && ready <= began.saturating_sub(recording.session_began())
             {
                 let latencies = &self.remote().durations.latencies;
                 latencies.count_alone(recording.nanos(ready));

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::names::Names;
 use crate::arch::{self, Registers};
 use crate::lock::StaticMutex;
 use crate::sys::fault::{self, ActionBefore};
@@ -73,11 +74,9 @@ impl Sample {
         unwind::walk(&self.registers, &self.stack, FRAMES)
     }
 
-    /// The frames, innermost first. Looks up names, which may take long.
+    /// The frames, innermost first, without the scheduler's at both ends. Looks up names, which may take long.
     pub(super) fn describe(&self) -> Vec<String> {
-        let addresses = self.walk();
-        let frames = unwind::describe(&addresses);
-        frames.iter().map(ToString::to_string).collect()
+        Names::default().of_stack(self.walk())
     }
 }
 
@@ -109,10 +108,14 @@ unsafe extern "C" fn handle(
     info: *mut libc::siginfo_t,
     context: *mut libc::c_void,
 ) {
-    // SAFETY: with SA_SIGINFO the third argument is a context.
-    let registers = arch::registers(unsafe { &*context.cast() });
-    let was_ours = fault::keeping_errno(|| SLOT.fill(registers));
-    if !was_ours && let Some(before) = BEFORE.get() {
+    // SAFETY: with SA_SIGINFO the second argument is what came with the signal, and the third a context.
+    let (value, registers) = unsafe { (task::value_of(&*info), arch::registers(&*context.cast())) };
+    // Whoever has sent it: of two that are on their way at once one is delivered.
+    fault::keeping_errno(|| SLOT.fill(registers));
+    // Ours is nobody else's, not even one that comes when nobody asks any more.
+    if value != Some(SLOT.value())
+        && let Some(before) = BEFORE.get()
+    {
         // SAFETY: the arguments are passed on as they came.
         unsafe { before.call_handler(signal, info, context) };
     }
@@ -167,7 +170,7 @@ impl Slot {
         self.task.store(task.as_raw(), Relaxed);
         // Release: pairs with the Acquire in `fill`.
         self.state.store(ASKED, Release);
-        let sent = task::signal(task, SIGNAL);
+        let sent = task::signal(task, SIGNAL, self.value());
         let start = Instant::now();
         // Acquire: pairs with the Release in `fill`.
         while self.state.load(Acquire) != FULL {
@@ -195,8 +198,13 @@ impl Slot {
         Some(sample)
     }
 
-    /// In the handler. Answers whether the signal was for this.
-    fn fill(&self, registers: Registers) -> bool {
+    /// What tells this one's signals from others.
+    fn value(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// In the handler: if its thread is asked, the copy is made.
+    fn fill(&self, registers: Registers) {
         let is_asked = self.task.load(Relaxed) == TaskId::current().as_raw()
             && self
                 .state
@@ -211,7 +219,6 @@ impl Slot {
             // Release: pairs with the Acquire in `take`.
             self.state.store(FULL, Release);
         }
-        is_asked
     }
 }
 

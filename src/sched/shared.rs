@@ -85,6 +85,8 @@ pub(super) struct Remote {
     task: AtomicI32,
     /// The greenlets that this hub has started.
     pub(super) registry: Registry,
+    /// The greenlet that runs on this hub writes the message of a panic. Written by itself, read by the monitor.
+    pub(super) tells_of_panic: AtomicBool,
     /// The monitor's own.
     pub(super) watch: Mutex<HubWatch>,
     pub(super) counters: Counters,
@@ -436,6 +438,7 @@ impl Remote {
             running: AtomicPtr::new(ptr::null_mut()),
             task: AtomicI32::new(0),
             registry: Registry::new(),
+            tells_of_panic: AtomicBool::new(false),
             watch: Mutex::default(),
             counters: Counters::default(),
             durations: Durations {

@@ -81,11 +81,52 @@ pub(crate) fn cpu_time(task: TaskId) -> io::Result<Duration> {
     Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
 
-/// Sends a signal to one thread of this process.
-pub(crate) fn signal(task: TaskId, signal: c_int) -> io::Result<()> {
-    // SAFETY: takes numbers only, and the signal goes to this process.
-    let result = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), task.0, signal) };
+/// What comes with a signal that is [sent with a value](signal), as the kernel lays it out.
+#[repr(C, align(8))]
+struct QueuedInfo {
+    signal: c_int,
+    errno: c_int,
+    code: c_int,
+    _padding: c_int,
+    process: libc::pid_t,
+    user: libc::uid_t,
+    value: usize,
+    _rest: [u64; 12],
+}
+
+const _: () = assert!(size_of::<QueuedInfo>() == size_of::<libc::siginfo_t>());
+
+/// Sends a signal to one thread of this process, with a value: the handler finds it by [`value_of`].
+pub(crate) fn signal(task: TaskId, signal: c_int, value: usize) -> io::Result<()> {
+    // SAFETY: they take nothing and cannot fail.
+    let (process, user) = unsafe { (libc::getpid(), libc::getuid()) };
+    let info = QueuedInfo {
+        signal,
+        errno: 0,
+        code: libc::SI_QUEUE,
+        _padding: 0,
+        process,
+        user,
+        value,
+        _rest: [0; 12],
+    };
+    // SAFETY: reads `info`, which is as large as the kernel's, and the signal goes to this process.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_rt_tgsigqueueinfo,
+            process,
+            task.0,
+            signal,
+            &raw const info,
+        )
+    };
     cvt(result as c_int).map(drop)
+}
+
+/// The value that a signal was sent with, if it was.
+pub(crate) fn value_of(info: &libc::siginfo_t) -> Option<usize> {
+    // SAFETY: of this code, it has a value.
+    (info.si_code == libc::SI_QUEUE).then(|| unsafe { info.si_value() }.sival_ptr as usize)
 }
 
 /// What the kernel tells of the process.

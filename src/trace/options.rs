@@ -60,15 +60,15 @@ impl Options {
     }
 
     /// The flight recorder with its memory in a file, which thus has the last events whatever becomes of
-    /// the process, even if it is killed. A file that is there is replaced; nobody may change or truncate
-    /// it while recording is on. It is best on a file system in memory, as `/dev/shm`: elsewhere the kernel
-    /// writes it to the disk again and again.
+    /// the process, even if it is killed. A file that is there is replaced, and anything else, as a link or a
+    /// device, is an error; nobody may change or truncate it while recording is on. It is best on a file
+    /// system in memory, as `/dev/shm`: elsewhere the kernel writes it to the disk again and again.
     pub fn flight_in(path: impl AsRef<Path>) -> Self {
         Self::new(Mode::Flight(Some(path.as_ref().into())))
     }
 
     /// All events, written to a file by a thread of their own. If that is too slow, events are lost, and
-    /// counted.
+    /// counted. A file that is there is written over; a FIFO must have a reader already.
     pub fn stream(path: impl AsRef<Path>) -> Self {
         Self::new(Mode::Stream(path.as_ref().into()))
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::blocking;
 use crate::lock::StaticMutex;
 use crate::record::{self, Drain, Order, OwnThread, Session};
 use crate::sched;
-use crate::sys::{at_exit, clock};
+use crate::sys::{self, at_exit, clock};
 
 /// How often what was recorded is written, if it is.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -59,7 +60,8 @@ static FLUSHED: AtomicU64 = AtomicU64::new(0);
 ///
 /// # Errors
 ///
-/// - [`AlreadyExists`](io::ErrorKind::AlreadyExists): it is on already.
+/// - [`AlreadyExists`](io::ErrorKind::AlreadyExists): it is on already; or where the file of
+///   [`Options::flight_in`] is to be there is something else, as a link or a device.
 /// - Those of creating the file, and of threads and memory that cannot be had;
 ///   [`StorageFull`](io::ErrorKind::StorageFull) where the file of [`Options::flight_in`] has no room.
 /// - [`Unsupported`](io::ErrorKind::Unsupported): this process was forked by one that has recorded, and has
@@ -121,7 +123,10 @@ fn create(path: &Path) -> io::Result<File> {
     }
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
-    options.open(path)
+    // Nobody can be waited for at the other end of a FIFO.
+    let file = options.custom_flags(libc::O_NONBLOCK).open(path)?;
+    sys::fd::set_nonblocking(file.as_fd(), false)?;
+    Ok(file)
 }
 
 /// Switches recording off, and answers what was recorded; `None` if it was not on.
@@ -254,6 +259,7 @@ fn start_thread(
         let file = BufWriter::with_capacity(BUFFER, file);
         let mut drain = Drain::begin(session.clone(), file, 0)?;
         drain.statuses(&sched::statuses(&session))?;
+        drain.checkpoint()?;
         Ok::<_, io::Error>(drain)
     });
     let mut service = Service {
@@ -322,8 +328,11 @@ impl Service {
         let Some(drain) = &mut self.drain else {
             return Ok(());
         };
-        drain.drain(all)?;
-        if all { drain.file().flush() } else { Ok(()) }
+        if !all {
+            return drain.drain(false);
+        }
+        drain.checkpoint()?;
+        drain.file().flush()
     }
 
     fn written(mut self, result: io::Result<()>) -> Written {

@@ -2,10 +2,27 @@
 //! to a whole process.
 
 use std::env;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// Set in the child, to the name of its test.
 const CHILD: &str = "GREENLET_TEST_CHILD";
+
+/// Held for writing while a child begins.
+static BEGINNING: RwLock<()> = RwLock::new(());
+
+/// Until the answer is dropped no child begins.
+///
+/// From its fork to its exec a child has every descriptor of this process. What another test closes
+/// meanwhile stays open so long: no end is read, nobody is refused, no port is free.
+pub(crate) fn none_begins() -> RwLockReadGuard<'static, ()> {
+    BEGINNING.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Held around a `spawn`, which returns after the child's exec.
+pub(crate) fn one_begins() -> RwLockWriteGuard<'static, ()> {
+    BEGINNING.write().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Runs the test named `test` again, alone, with these variables; and in that child runs `body`.
 ///
@@ -19,13 +36,19 @@ pub(crate) fn output(
         body();
         return None;
     }
-    let output = Command::new(env::current_exe().expect("a path"))
+    let one_begins = one_begins();
+    let child = Command::new(env::current_exe().expect("a path"))
         .args(["--exact", "--nocapture", test])
         .env(CHILD, test)
         .env_remove("RUST_BACKTRACE")
         .envs(variables.iter().copied())
-        .output()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .expect("the child runs");
+    drop(one_begins);
+    let output = child.wait_with_output().expect("its output");
     let ran = String::from_utf8_lossy(&output.stdout).contains("running 1 test");
     assert!(ran, "there is no test of the name {test}");
     Some(output)

@@ -8,10 +8,12 @@ that what one of them gets wrong is seen by the other.
 """
 
 import json
+import re
 import struct
 import sys
 
 U64 = (1 << 64) - 1
+U48 = (1 << 48) - 1
 SECOND = 10**9
 NO_RING = 65535
 
@@ -119,7 +121,8 @@ def events_of(payload, greenlets):
             given = words[at : at + length]
             at += length
         if kind == 2 and given:
-            running = given[0]
+            # No greenlet has the number 0, which damage makes.
+            running = given[0] or None
         before = ticks
         yield ticks, kind, aux, given
 
@@ -127,7 +130,7 @@ def events_of(payload, greenlets):
 def expand(word, greenlets, running):
     """A brief event as a long one; of kind 0 if it is not known."""
     kind = word & 0x7F
-    life = min(greenlets + (word >> 8 & 0x1FFFFF), U64) << 16 | (word >> 29 & 0xFFFF)
+    life = (greenlets + (word >> 8 & 0x1FFFFF) & U48) << 16 | (word >> 29 & 0xFFFF)
     if kind == 1:
         return 2, 0, (life,)
     if kind == 2 and running is not None:
@@ -172,6 +175,12 @@ def clock(header_rate, blocks):
     return lambda at: min(max(first[1] + (at - first[0]) * nanos // ticks, 0), U64)
 
 
+def moment(facts, key):
+    """The ticks that a fact tells; none where damage made something else of it."""
+    text = facts.get(key, "")
+    return int(text) if re.fullmatch("[+]?[0-9]{1,40}", text) and int(text) <= U64 else None
+
+
 def actor(word):
     if word >> 63:
         return "thread %d" % (word & 0xFFFFFFFF)
@@ -190,8 +199,8 @@ def read(data):
     rings = {}
     for block in blocks:
         if block.content == FACTS:
-            for line in block.payload.decode("utf-8", "replace").splitlines():
-                key, equals, value = line.partition("=")
+            for line in block.payload.decode("utf-8", "replace").split("\n"):
+                key, equals, value = line.removesuffix("\r").partition("=")
                 if equals:
                     facts[key] = value
         elif block.content == TEXTS:
@@ -209,6 +218,12 @@ def read(data):
             other = known.get(block.sequence)
             if other is None or len(other.payload) < len(block.payload):
                 known[block.sequence] = block
+
+    until = moment(facts, "until")
+    if until is None:
+        until = moment(facts, "through")
+    if until is None:
+        until = U64
 
     result = {
         "process": header[1] >> 32,
@@ -246,14 +261,14 @@ def read(data):
             events = 0
             for ticks, kind, aux, words in events_of(block.payload, block.greenlets):
                 events += 1
-                if block.base_ticks + ticks > int(facts.get("until", U64)):
+                at = min(block.base_ticks + ticks, U64)
+                if at > until:
                     continue
                 if not is_known(kind, aux, words):
                     count(result["kinds"], "unknown")
                     continue
                 count(result["kinds"], KINDS[kind][0])
                 ring["events"] += 1
-                at = block.base_ticks + ticks
                 if kind == 2:
                     result["switches"] += 1
                     count(result["runs"], words[0] >> 16)

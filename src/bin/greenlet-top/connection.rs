@@ -1,6 +1,8 @@
 //! The program that is looked at: requests and answers, over its socket.
 
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
@@ -168,12 +170,14 @@ fn ask_for_dumps(path: &Path, wanted: &Receiver<()>, news: &SyncSender<News>) {
 
 /// What is wrong, for people.
 pub(crate) fn explain(path: &Path, error: &io::Error) -> String {
+    let is_socket = fs::metadata(path).is_ok_and(|there| there.file_type().is_socket());
     let path = path.display();
     match error.kind() {
         io::ErrorKind::NotFound => format!("{path}: no such socket; is the program running?"),
-        io::ErrorKind::ConnectionRefused => {
+        io::ErrorKind::ConnectionRefused if is_socket => {
             format!("{path}: nobody listens; the program has ended")
         }
+        io::ErrorKind::ConnectionRefused => format!("{path}: this is no socket"),
         io::ErrorKind::PermissionDenied => {
             format!("{path}: permission denied; only the program's own user may connect")
         }

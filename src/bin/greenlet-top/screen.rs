@@ -160,6 +160,10 @@ impl Screen<'_> {
             (KeyCode::Char('p' | ' '), _) => self.app.is_paused = !self.app.is_paused,
             (KeyCode::Char('/'), View::Table) => self.is_typing = true,
             (KeyCode::Enter, View::Table) => {
+                // The first one, if none is selected.
+                self.selected = self
+                    .selected
+                    .or(self.app.rows.first().map(|row| row.number));
                 if let Some(number) = self.selected {
                     self.want_detail(number);
                 }

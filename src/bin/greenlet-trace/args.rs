@@ -1,7 +1,9 @@
 //! The command line.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use lexopt::prelude::*;
 
@@ -74,9 +76,17 @@ impl Format {
             Some("json-lines") => Self::JsonLines,
             Some("folded") => Self::Folded,
             Some("html") => Self::Html,
-            _ => return Err(format!("there is no format {name:?}").into()),
+            _ => {
+                let known = "perfetto, perfetto-sched, chrome, json-lines, folded or html";
+                return Err(format!("there is no format {name:?}, but {known}").into());
+            }
         })
     }
+}
+
+fn number<T: FromStr<Err: Display>>(option: &str, value: &OsStr) -> Result<T, lexopt::Error> {
+    let number = value.to_string_lossy().parse();
+    number.map_err(|error| format!("{option} {value:?}: {error}").into())
 }
 
 impl Args {
@@ -94,8 +104,8 @@ impl Args {
                 Short('o') | Long("output") => output = Some(PathBuf::from(parser.value()?)),
                 Long("json") => json = true,
                 Long("whole") => whole = true,
-                Long("top") => top = Some(parser.value()?.parse()?),
-                Long("greenlet") => greenlet = Some(parser.value()?.parse()?),
+                Long("top") => top = Some(number("--top", &parser.value()?)?),
+                Long("greenlet") => greenlet = Some(number("--greenlet", &parser.value()?)?),
                 Value(word) => positional.push(word),
                 other => return Err(other.unexpected()),
             }
@@ -122,8 +132,14 @@ impl Args {
             }
             _ => return Err(format!("there is no command {name:?}").into()),
         };
-        if json || whole || top.is_some() || greenlet.is_some() {
-            return Err(format!("{name:?} does not have all of these options").into());
+        let left = [
+            ("--json", json),
+            ("--whole", whole),
+            ("--top", top.is_some()),
+            ("--greenlet", greenlet.is_some()),
+        ];
+        if let Some((option, _)) = left.into_iter().find(|(_, is_left)| *is_left) {
+            return Err(format!("{name:?} has no option {option}").into());
         }
         let file = positional.next().ok_or("a file is missing")?;
         if let Some(more) = positional.next() {

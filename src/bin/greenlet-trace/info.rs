@@ -14,7 +14,9 @@ pub(crate) fn write(out: &mut dyn Write, file: &Path, trace: &Trace) -> io::Resu
         "{path}: a trace of format {major}.{minor}, process {}",
         trace.process()
     )?;
-    for (key, value) in trace.facts() {
+    // It stands for the end where there is none.
+    let is_needless = |key: &str| key == "through" && trace.has_ended();
+    for (key, value) in trace.facts().filter(|(key, _)| !is_needless(key)) {
         writeln!(out, "  {key}: {value}")?;
     }
     writeln!(
@@ -23,6 +25,12 @@ pub(crate) fn write(out: &mut dyn Write, file: &Path, trace: &Trace) -> io::Resu
         trace.records().len(),
         trace.duration()
     )?;
+    if !trace.has_ended() {
+        writeln!(
+            out,
+            "  without an end: its program was killed, or still records, or could not write all"
+        )?;
+    }
     if trace.unknown_events() > 0 {
         let unknown = trace.unknown_events();
         writeln!(

@@ -4,8 +4,9 @@ mod args;
 mod events;
 mod info;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, ErrorKind, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -51,7 +52,7 @@ fn finish(result: io::Result<bool>) -> ExitCode {
 
 /// Answers whether all is well.
 fn run(args: &Args, trace: &Trace) -> io::Result<bool> {
-    let mut out = output(args.output.as_deref())?;
+    let mut out = output(args.output.as_deref(), &args.file)?;
     let is_well = match &args.command {
         Command::Info => info::write(&mut out, &args.file, trace)?,
         Command::Events { greenlet } => {
@@ -76,7 +77,9 @@ fn run(args: &Args, trace: &Trace) -> io::Result<bool> {
                 false => check(trace),
             };
             for violation in &violations {
-                writeln!(out, "{violation}")?;
+                // As `events` tells the time.
+                let time = violation.time.saturating_sub(trace.begin()) as f64 / 1e9;
+                writeln!(out, "{:?}: {time:.9} s: {}", violation.rule, violation.what)?;
             }
             if violations.is_empty() {
                 writeln!(out, "{} events break no rule", trace.records().len())?;
@@ -108,10 +111,14 @@ fn warn(trace: &Trace) {
     }
 }
 
-fn output(path: Option<&Path>) -> io::Result<Box<dyn Write>> {
+fn output(path: Option<&Path>, input: &Path) -> io::Result<Box<dyn Write>> {
     Ok(match path {
         None => Box::new(BufWriter::new(io::stdout().lock())),
         Some(path) => {
+            if is_same_file(path, input) {
+                let told = format!("{}: this is the trace itself", path.display());
+                return Err(io::Error::new(ErrorKind::InvalidInput, told));
+            }
             let file = File::create(path).map_err(|error| {
                 let told = format!("{}: cannot be written: {error}", path.display());
                 io::Error::new(error.kind(), told)
@@ -119,4 +126,9 @@ fn output(path: Option<&Path>) -> io::Result<Box<dyn Write>> {
             Box::new(BufWriter::new(file))
         }
     })
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let place = |path| fs::metadata(path).map(|file| (file.dev(), file.ino()));
+    matches!((place(one), place(other)), (Ok(one), Ok(other)) if one == other)
 }

@@ -14,7 +14,7 @@
 
 use std::cell::Cell;
 
-use super::{Actor, Ended, Event, Greenlet, Source, Stop, WAIT, Wait};
+use super::{Actor, Encoded, Ended, Event, Greenlet, Source, Stop, WAIT, Wait, kind, life};
 
 /// In the place of a head's kind.
 pub(super) const BRIEF: u64 = 1 << 7;
@@ -48,8 +48,8 @@ pub(crate) struct Context {
     pub(super) greenlets: Cell<Greenlet>,
     /// Of the event before, since the block began.
     pub(super) ticks: Cell<u64>,
-    /// Of the last RUN, with its run.
-    pub(super) running: Cell<Option<(Greenlet, u16)>>,
+    /// Of the last RUN, with its run, in one word; 0 if there was none.
+    running: Cell<u64>,
 }
 
 impl Context {
@@ -64,13 +64,13 @@ impl Context {
     pub(crate) fn begin(&self, greenlets: Greenlet) {
         self.greenlets.set(greenlets);
         self.ticks.set(0);
-        self.running.set(None);
+        self.running.set(0);
     }
 
     /// The first greenlet that the next block's brief events should be able to name: those that run here now are in
     /// the middle.
     pub(crate) fn next_greenlets(&self) -> Greenlet {
-        match self.running.get() {
+        match self.running() {
             None => self.greenlets.get(),
             Some((running, _)) => running.saturating_sub(GREENLETS / 2),
         }
@@ -81,8 +81,24 @@ impl Context {
     pub(crate) fn see(&self, event: Event, ticks: u64) {
         self.ticks.set(ticks);
         if let Event::Run { greenlet, run } = event {
-            self.running.set(Some((greenlet, run)));
+            self.running.set(life(greenlet, run));
         }
+    }
+
+    /// The same of an event as it is written.
+    #[inline(always)]
+    pub(crate) fn see_encoded(&self, event: &Encoded, ticks: u64) {
+        self.ticks.set(ticks);
+        if event.kind == kind::RUN {
+            self.running.set(event.words[0]);
+        }
+    }
+
+    /// Of the last RUN, with its run.
+    #[inline(always)]
+    pub(super) fn running(&self) -> Option<(Greenlet, u16)> {
+        let running = self.running.get();
+        (running != 0).then_some((running >> 16, running as u16))
     }
 
     /// Whether events of this kind are brief mostly. Known where the kind is.
@@ -100,7 +116,7 @@ impl Context {
         let what = match event {
             Event::Run { greenlet, run } => RUN | self.life(greenlet, run)?,
             Event::Stop { greenlet, run, why } => {
-                if self.running.get() != Some((greenlet, run)) {
+                if self.running.get() != life(greenlet, run) {
                     return None;
                 }
                 STOP | stop(why)?
@@ -111,8 +127,7 @@ impl Context {
                 by,
                 outcome,
             } => {
-                let running = self.running.get();
-                let is_running = |by| running.is_some_and(|(running, _)| running == by);
+                let is_running = |by| self.running().is_some_and(|(running, _)| running == by);
                 let kind = match (outcome, by) {
                     (Ended::Woken, Source::Reactor) => WAKE_REACTOR,
                     (Ended::Deadline, Source::Timer) => WAKE_TIMER,

@@ -4,7 +4,7 @@ use super::brief::{
     BRIEF, Context, GREENLET_AT, GREENLETS, NO_OBJECT, OBJECT_AT, RUN, RUN_AT, STOP, TICKS_AT,
     WAKE_REACTOR, WAKE_RUNNING, WAKE_TIMER,
 };
-use super::{Actor, Ended, Event, Head, Source, State, Stop, WAIT, Wait, kind};
+use super::{Actor, Ended, Event, Greenlet, Head, Source, State, Stop, WAIT, Wait, kind};
 
 /// The events of a block, one after the other: the ticks of each since the block began, and what it is, if this
 /// version knows it.
@@ -12,6 +12,9 @@ pub(crate) struct Events<'a, I> {
     words: I,
     context: &'a Context,
 }
+
+/// The greatest number of a greenlet: it has 48 bits.
+const LAST: Greenlet = (1 << 48) - 1;
 
 /// The words end in the middle of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +59,7 @@ impl Context {
     /// The event of a word. `None` if this version does not know it, or if it leaves out what was not told.
     fn expand(&self, word: u64) -> Option<Event> {
         let greenlets = self.greenlets.get();
-        let greenlet = greenlets.saturating_add(word >> GREENLET_AT & (GREENLETS - 1));
+        let greenlet = greenlets.wrapping_add(word >> GREENLET_AT & (GREENLETS - 1)) & LAST;
         let run = (word >> RUN_AT) as u16;
         let wake = |by, outcome| Event::Wake {
             greenlet,
@@ -71,7 +74,7 @@ impl Context {
                     NO_OBJECT => Wait::NO_OBJECT,
                     object => object,
                 };
-                let (greenlet, run) = self.running.get()?;
+                let (greenlet, run) = self.running()?;
                 Some(Event::Stop {
                     greenlet,
                     run,
@@ -81,7 +84,7 @@ impl Context {
             WAKE_REACTOR => Some(wake(Source::Reactor, Ended::Woken)),
             WAKE_TIMER => Some(wake(Source::Timer, Ended::Deadline)),
             WAKE_RUNNING => {
-                let (running, _) = self.running.get()?;
+                let (running, _) = self.running()?;
                 let by = Source::Actor(Actor::Greenlet(running));
                 Some(wake(by, Ended::Woken))
             }
@@ -386,6 +389,24 @@ mod tests {
             .map(|&(ticks, event)| Ok((ticks, Some(event))));
         assert!(read.eq(expected));
         words.len()
+    }
+
+    /// Damage makes any base.
+    #[test]
+    fn a_stop_is_of_the_greenlet_of_its_run_whatever_the_base() {
+        for base in [u64::MAX, LAST, 1 << 50] {
+            let context = Context::new(base);
+            let words = [RUN | BRIEF | 2 << GREENLET_AT, STOP | BRIEF];
+            let events: Vec<_> = Events::new(words.into_iter(), &context).collect();
+            let [
+                Ok((_, Some(Event::Run { greenlet, .. }))),
+                Ok((_, Some(Event::Stop { greenlet: its, .. }))),
+            ] = events[..]
+            else {
+                panic!("{events:?}");
+            };
+            assert_eq!(greenlet, its);
+        }
     }
 
     #[test]

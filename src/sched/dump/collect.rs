@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::names::Names;
 use super::stack;
 use super::{Dump, DumpOptions, GreenletDump, GreenletState, HubDump, HubState, RuntimeDump};
 use crate::owner::Holder;
@@ -18,6 +17,7 @@ use crate::sched::greenlet_cell::GreenletCell;
 use crate::sched::ground;
 use crate::sched::lock_owner::LockOwner;
 use crate::sched::monitor;
+use crate::sched::names::Names;
 use crate::sched::sampler::Sample;
 use crate::sched::shared::{Remote, Shared};
 use crate::sched::thread_cell;

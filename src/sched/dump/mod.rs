@@ -4,7 +4,6 @@
 //! |---|---|
 //! | `collect` | looking: at hubs, at cells by references of their own, at stacks by copies |
 //! | `stack` | the stack of one greenlet, as addresses |
-//! | `names` | what the addresses are called |
 //! | `text`, `json` | how a dump is written |
 //!
 //! Nobody takes part who is looked at. The lists of greenlets are read under their biased locks
@@ -14,7 +13,6 @@
 
 mod collect;
 mod json;
-mod names;
 mod stack;
 mod text;
 
@@ -141,8 +139,8 @@ pub struct GreenletDump {
     /// What it does.
     pub state: GreenletState,
     /// Who has called whom, the innermost function first; as a text, for people. With the feature
-    /// `stacks` the whole stack, names and lines, without this crate's frames at both ends; otherwise where it
-    /// is, and nothing more. Empty where the stack could not be had: the greenlet has yielded, or did not stay in one
+    /// `stacks` the whole stack, names and lines, without the scheduler's frames at both ends; otherwise where
+    /// it is, and nothing more. Empty where the stack could not be had: the greenlet has yielded, or did not stay in one
     /// place for long enough, or there are more than [`max_stacks`](DumpOptions::max_stacks).
     pub stack: Vec<String>,
     /// How many bytes of its stack were in use, if it was not running.

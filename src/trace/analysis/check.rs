@@ -74,6 +74,15 @@ pub fn check_whole(trace: &Trace) -> Vec<Violation> {
     for problem in trace.problems() {
         checker.add(Rule::Whole, 0, None, 0, format!("damaged {problem}"));
     }
+    if !trace.has_ended() {
+        checker.add(
+            Rule::Whole,
+            trace.end(),
+            None,
+            0,
+            "the end of the trace was not written".to_owned(),
+        );
+    }
     checker.records();
     checker.all_have_ended();
     checker.violations

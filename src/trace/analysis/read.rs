@@ -352,6 +352,12 @@ impl Trace {
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_nanos(since_1970))
     }
 
+    /// Whether the end of the trace was written: not if its program was killed, or still records, or could not
+    /// write all of it.
+    pub fn has_ended(&self) -> bool {
+        self.facts.contains_key("until")
+    }
+
     /// Whether every ring is there from its first event on, with nothing missing in between.
     pub fn is_whole(&self) -> bool {
         self.lost.is_empty() && self.problems.is_empty()
@@ -459,7 +465,8 @@ impl Contents {
 
     /// The moment of the clock of events up to which all rings are whole; later events are left out.
     fn until(&self) -> u64 {
-        self.moment("until").unwrap_or(u64::MAX)
+        let until = self.moment("until").or_else(|| self.moment("through"));
+        until.unwrap_or(u64::MAX)
     }
 
     /// A moment of the clock of events, in ticks.

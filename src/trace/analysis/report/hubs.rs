@@ -12,6 +12,9 @@ use crate::trace::analysis::{Doing, Hub, LongRun, Slice, Timeline, Trace};
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct HubReport {
+    /// Which of the trace's rings it is.
+    #[serde(skip)]
+    pub(super) ring: u16,
     /// As `hub 3`.
     pub name: String,
     /// The number of its runtime.
@@ -98,6 +101,7 @@ pub(super) fn hubs(trace: &Trace, timeline: &Timeline) -> Vec<HubReport> {
         let all = hub.running.saturating_add(hub.sleeping);
         let blocked = blocked.get(&place(hub)).copied().unwrap_or_default();
         reports.push(HubReport {
+            ring: hub.ring,
             name: ring(hub).to_string(),
             runtime: place(hub).0,
             hub: place(hub).1,

@@ -17,7 +17,7 @@ use super::hubs::{self, HubReport, LongRunReport};
 use super::labels::{self, Labels};
 use super::text::Nanos;
 use crate::reason::WaitReason;
-use crate::record::{Actor, Greenlet, Source, Stop, Text, Wait};
+use crate::record::{Actor, Ended, Greenlet, Source, Stop, Text, Wait};
 use crate::trace::analysis::{Doing, Life, Slice, Timeline};
 
 /// A run that is as long keeps others waiting.
@@ -58,21 +58,26 @@ pub struct Lint {
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum LintKind {
-    /// Greenlets run long without letting others run.
+    /// Greenlets run long without letting others run: 10 ms or more, computing.
     NeverYields,
-    /// Greenlets wait in the kernel and keep their hubs from running others.
+    /// Greenlets wait in the kernel and keep their hubs from running others: 10 ms or more, as the monitor has
+    /// seen it.
     BlocksHub,
-    /// Greenlets end their own parks, or yield again and again.
+    /// Greenlets end their own parks, or yield again and again: a hundred times or more.
     WakesItself,
     /// Many are woken for something that only one of them gets.
     Herd,
-    /// Greenlets queue for a lock all the time.
+    /// Greenlets queue for a lock all the time: half of the time or more somebody waits, at some moment four do, and
+    /// there are a hundred waits or more.
     Convoy,
-    /// Greenlets are parked, and nobody seems to wake them.
+    /// Greenlets are parked, and nobody seems to wake them, until the trace or their runtime ends: four or more of
+    /// one spawn site, for a second or more, which is half of the trace or more. A single one may well be meant to
+    /// wait so.
     Leaked,
     /// Greenlets use more than three quarters of their stacks.
     StackNearlyFull,
-    /// Some hubs have much to do while others sleep.
+    /// Some hubs have much to do, more than 90 % of the time, while others run less than 40 %, and greenlets wait for
+    /// their turn.
     Imbalance,
 }
 
@@ -116,7 +121,7 @@ impl LintKind {
             }
             Self::Leaked => {
                 "their parks end only if a greenlet or a thread ends them, and none has for long: \
-                 they keep their stacks, and what those own"
+                 so long they keep their stacks, and what those own"
             }
             Self::StackNearlyFull => {
                 "a call that goes a little deeper than these did runs into the guard page, \
@@ -337,7 +342,7 @@ impl Find<'_> {
             let greenlets: Vec<Greenlet> = list.iter().map(|&(id, _)| id).collect();
             let least = list.iter().map(|&(_, nanos)| nanos).min().unwrap_or(0);
             let seen = format!(
-                "{} have been parked for {} or more, waiting for {}",
+                "{} were parked for {} or more, to the end, waiting for {}",
                 Count(list.len(), "greenlet"),
                 Nanos(least),
                 labels::reason(reason)
@@ -347,12 +352,15 @@ impl Find<'_> {
         lints.collect()
     }
 
-    /// What it waits for when the trace ends, and for how long, if only greenlets or threads end that.
+    /// What it waits for when the trace or its runtime ends, and for how long, if only greenlets or
+    /// threads end that. The end of a runtime has no source; that of a scope and Ctrl-C have.
     fn parked(&self, life: &Life) -> Option<(Wait, u64)> {
-        let last = life.slices.last().filter(|slice| slice.open)?;
+        let waits = |slice: &&Slice| matches!(slice.doing, Doing::Waiting { .. });
+        let last = life.slices.iter().rev().find(waits)?;
         match last.doing {
-            Doing::Waiting { wait, .. }
-                if WaitReason::from_code(wait.reason).is_some_and(WaitReason::is_for_others)
+            Doing::Waiting { wait, ended }
+                if (last.open || matches!(ended, Some((Source::Unknown, Ended::Cancelled))))
+                    && WaitReason::from_code(wait.reason).is_some_and(WaitReason::is_for_others)
                     // They wait for those that are leaked.
                     && !matches!(
                         WaitReason::from_code(wait.reason),
@@ -388,7 +396,9 @@ impl Find<'_> {
     fn imbalance(&self, hubs: &[HubReport]) -> Option<Lint> {
         let (busiest, idlest) = hubs::extremes(hubs)?;
         let is_much = busiest.utilisation > 0.9 && idlest.utilisation < 0.4;
-        if !is_much || busiest.duration_ns < FORGOTTEN / 10 {
+        // If there was hardly anybody to take over, nothing is wrong.
+        let ready = self.ready_at(busiest);
+        if !is_much || busiest.duration_ns < FORGOTTEN / 10 || ready < busiest.duration_ns / 10 {
             return None;
         }
         let seen = format!(
@@ -398,7 +408,20 @@ impl Find<'_> {
             idlest.name,
             idlest.utilisation * 100.0
         );
-        Some(self.lint(LintKind::Imbalance, seen, &[], idlest.sleeping_ns))
+        Some(self.lint(LintKind::Imbalance, seen, &[], ready))
+    }
+
+    /// How long greenlets waited for their turn on a hub, all together.
+    fn ready_at(&self, hub: &HubReport) -> u64 {
+        let lives = self.timeline.greenlets().iter();
+        let pairs = lives.flat_map(|life| life.slices.windows(2));
+        let waits = pairs.filter_map(|pair| match (pair[0].doing, pair[1].doing) {
+            (Doing::Ready(_), Doing::Running { ring, .. }) if ring == Some(hub.ring) => {
+                Some(pair[0].nanos())
+            }
+            _ => None,
+        });
+        waits.fold(0, u64::saturating_add)
     }
 }
 

@@ -7,6 +7,9 @@ use super::{Figures, GreenletTotals, Report, Totals};
 /// Columns of a page.
 const WIDTH: usize = 100;
 
+/// So many characters of the program's path are shown.
+const MOST_OF_PATH: usize = 60;
+
 /// So many hubs are shown.
 const MOST_HUBS: usize = 32;
 
@@ -139,6 +142,7 @@ impl Report {
     fn fmt_overview(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let overview = &self.overview;
         let program = overview.program.as_deref().unwrap_or("a program");
+        let program = Tail(program, program.chars().count().min(MOST_OF_PATH));
         writeln!(
             f,
             "{program}, process {}, {} recorded",
@@ -277,7 +281,8 @@ impl Report {
                 Nanos(figures.max_ns),
             )
         };
-        heading(f, "waits, by reason", COLUMNS)?;
+        let of_reasons = COLUMNS.trim_start_matches("greenlets").trim_start();
+        heading(f, "waits, by reason", of_reasons)?;
         for wait in &self.waits {
             row(f, &wait.reason, "", &wait.figures)?;
         }
@@ -402,7 +407,7 @@ impl Report {
             return writeln!(f, "  none");
         }
         for lint in &self.lints {
-            writeln!(f, "  {}: {}", lint.kind, lint.seen)?;
+            hanging(f, 2, &format!("{}: {}", lint.kind, lint.seen))?;
             paragraph(f, &lint.explanation)?;
             paragraph(f, &format!("What to do: {}.", lint.advice))?;
             if !lint.greenlets.is_empty() {
@@ -421,17 +426,24 @@ impl Report {
     }
 }
 
+/// How far paragraphs are indented.
+const INDENT: usize = 6;
+
 /// Words, broken into lines.
 fn paragraph(f: &mut Formatter<'_>, text: &str) -> fmt::Result {
-    const INDENT: usize = 6;
-    let mut column = WIDTH;
-    for word in text.split(' ') {
+    hanging(f, INDENT, text)
+}
+
+/// A paragraph whose first line is indented otherwise.
+fn hanging(f: &mut Formatter<'_>, first: usize, text: &str) -> fmt::Result {
+    let mut words = text.split(' ');
+    let word = words.next().unwrap_or_default();
+    write!(f, "{:first$}{word}", "")?;
+    let mut column = first + word.chars().count();
+    for word in words {
         let length = word.chars().count();
         if column + 1 + length > WIDTH {
-            if column != WIDTH {
-                writeln!(f)?;
-            }
-            write!(f, "{:INDENT$}{word}", "")?;
+            write!(f, "\n{:INDENT$}{word}", "")?;
             column = INDENT + length;
         } else {
             write!(f, " {word}")?;

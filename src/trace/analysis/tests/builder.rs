@@ -146,6 +146,13 @@ impl TraceBuilder {
         self
     }
 
+    /// Says when the trace ends, in nanoseconds.
+    pub(in crate::trace) fn end_at(&mut self, nanos: u64) -> &mut Self {
+        let fact = format!("until={}\n", nanos * TICKS);
+        self.block(plain(Content::Facts, 0), fact.as_bytes());
+        self
+    }
+
     /// Appends a block; its lengths are those of the payload.
     pub(in crate::trace) fn block(&mut self, header: BlockHeader, payload: &[u8]) {
         let length = payload.len().next_multiple_of(8) + BlockHeader::BYTES;

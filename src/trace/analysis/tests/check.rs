@@ -1,4 +1,4 @@
-use super::builder::TraceBuilder;
+use super::builder::{BEGIN, TraceBuilder};
 use crate::record::{Actor, Ended, Event, Source, Stop, Wait};
 use crate::trace::analysis::{Rule, Trace, check, check_whole};
 
@@ -54,6 +54,14 @@ fn rules(builder: &mut TraceBuilder) -> Vec<Rule> {
         .collect()
 }
 
+/// The same for a trace of which nothing may be missing.
+#[track_caller]
+fn whole(builder: &mut TraceBuilder) -> Vec<Rule> {
+    let trace = Trace::from_bytes(&builder.seal().bytes()).expect("a trace");
+    let violations = check_whole(&trace).into_iter();
+    violations.map(|violation| violation.rule).collect()
+}
+
 /// A life as it should be, on two hubs.
 fn sound() -> Vec<(u16, u64, Event)> {
     let one = Source::Actor(Actor::Greenlet(1));
@@ -81,8 +89,9 @@ fn what_a_scheduler_does_breaks_no_rule() {
     for (ring, micros, event) in sound() {
         builder.event(ring, micros * 1000, event);
     }
-    let trace = Trace::from_bytes(&builder.seal().bytes()).expect("a trace");
-    assert_eq!(check_whole(&trace), []);
+    assert_eq!(whole(&mut builder.clone()), [Rule::Whole], "without an end");
+    builder.end_at(BEGIN + 300_000);
+    assert_eq!(whole(&mut builder), []);
 }
 
 #[test]
@@ -188,11 +197,8 @@ fn where_events_were_lost_nothing_is_concluded() {
     builder.lose(0, 10);
     builder.run(0, 1, 4, [100, 110], Stop::Yield);
     assert_eq!(rules(&mut builder.clone()), []);
-    let trace = Trace::from_bytes(&builder.seal().bytes()).expect("a trace");
-    let whole = check_whole(&trace);
-    assert!(whole.iter().all(|violation| violation.rule == Rule::Whole));
-    // The loss, and two greenlets that have not ended.
-    assert_eq!(whole.len(), 3, "{whole:?}");
+    // The loss, two greenlets that have not ended, and the end of the trace.
+    assert_eq!(whole(&mut builder.clone()), [Rule::Whole; 4]);
     // Far from a loss it is.
     builder.run(0, 1, 5, [100_000, 110_000], Stop::Yield);
     assert_eq!(rules(&mut builder.clone()), []);
