@@ -247,16 +247,12 @@ fn a_page_of_text_shows_hubs_and_greenlets() {
         .collect();
     assert_eq!(hubs.len(), 2, "{page}");
     let worker = line(&page, "worker").expect(&page);
-    let words: Vec<&str> = worker.split_whitespace().collect();
-    // Per cent have no unit, as the time has for which it has been doing what it does.
-    let is_unit = |word: &str| ["ns", "us", "ms", "s", "min", "h"].contains(&word);
-    let running: f64 = words
-        .windows(2)
-        .filter(|pair| !is_unit(pair[1]))
-        .filter_map(|pair| pair[0].parse().ok())
-        .find(|&number| (20.0..=80.0).contains(&number))
-        .expect(worker);
-    assert!((25.0..=75.0).contains(&running), "{worker}");
+    // The column's numbers end where its head ends.
+    let head = line(&page, "RUN%").expect(&page);
+    let end = head.find("RUN%").expect("it is there") + "RUN%".len();
+    let running = worker[..end].split_whitespace().last().expect(worker);
+    let running: f64 = running.parse().expect(worker);
+    assert!((10.0..=90.0).contains(&running), "{worker}");
     let sleeper = line(&page, "sleeper").expect(&page);
     assert!(
         sleeper.contains("sleep ") && sleeper.contains("tests/greenlet_top.rs:"),
