@@ -53,7 +53,8 @@
 //!
 //! # On threads and on greenlets
 //!
-//! Every function here may be called anywhere. In a greenlet, what waits parks the greenlet, and its
+//! Every function here but [`run`] and [`try_run`], which are for plain threads, and [`spawn_local`], which is for
+//! greenlets, may be called anywhere. In a greenlet, what waits parks the greenlet, and its
 //! hub runs others. On a plain thread it blocks the thread.
 //!
 //! What blocks without this crate's knowledge blocks the hub: std's own `net`, `fs`, `process` and

@@ -272,7 +272,7 @@ impl RuntimeBuilder {
 
     /// How long a greenlet may keep its hub from running others before that is reported, and before
     /// what waits for the hub is given to others: 10 ms unless this says otherwise. The monitor looks
-    /// twice in that time. The message of a panic, which takes long with a backtrace, is not reported.
+    /// twice in that time, but every 5 ms at least and every 0.2 ms at most. The message of a panic, which takes long with a backtrace, is reported after 10 s.
     pub fn blocked_after(mut self, time: Duration) -> Self {
         self.blocked_after = Some(time);
         self
@@ -377,8 +377,9 @@ impl RuntimeBuilder {
     ///
     /// - `Hubs`: a number of hubs out of range, or `GREENLET_HUBS` is no number.
     /// - `StackSize`: less than 16 KiB, or more than there is address space.
-    /// - `Environment`: `GREENLET_TRACE` makes no sense, `GREENLET_STACK_SIZE` is no number, or `GREENLET_BLOCKING_THREADS` or
-    ///   `GREENLET_BLOCKING_QUEUE` is none above zero.
+    /// - `Environment`: `GREENLET_STACK_SIZE` is no number, or `GREENLET_BLOCKING_THREADS` or `GREENLET_BLOCKING_QUEUE` is none
+    ///   above zero.
+    /// - `Trace`: `GREENLET_TRACE` makes no sense.
     /// - `ThreadLocals`: greenlets cannot have thread-locals of their own here; it says why.
     /// - `Io`: the system refuses threads, descriptors or memory.
     pub fn build(self) -> Result<Runtime, BuildError> {

@@ -267,6 +267,35 @@ fn the_message_of_a_panic_is_not_reported() {
     });
 }
 
+/// Its hub runs others meanwhile, and they may block it.
+#[test]
+fn a_hub_is_watched_while_the_message_of_a_panic_waits() {
+    let test = "a_hub_is_watched_while_the_message_of_a_panic_waits";
+    child::alone(test, || {
+        let _watchdog = watched();
+        static BEGAN: AtomicBool = AtomicBool::new(false);
+        static MAY_END: AtomicBool = AtomicBool::new(false);
+        std::panic::set_hook(Box::new(|_| {
+            BEGAN.store(true, SeqCst);
+            while !MAY_END.load(SeqCst) {
+                greenlet::sleep(Duration::from_millis(1));
+            }
+        }));
+        let (runtime, reports) = reporting(1);
+        runtime.run(|| {
+            let panicking = greenlet::spawn(|| panic!("as it should"));
+            while !BEGAN.load(SeqCst) {
+                greenlet::yield_now();
+            }
+            block_until_counted();
+            MAY_END.store(true, SeqCst);
+            panicking.join().unwrap_err();
+        });
+        drop(runtime);
+        assert_eq!(reports.iter().count(), 1);
+    });
+}
+
 /// What of the work that waits on a hub goes on while the hub is blocked: how long the slowest part
 /// of it took. The hub is blocked until it has all gone on.
 fn slowest_beside_a_blocked_hub() -> Duration {

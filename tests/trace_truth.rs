@@ -9,7 +9,7 @@ use std::path::Path;
 
 use greenlet::Stats;
 use greenlet::trace::analysis::{Doing, Timeline, Trace};
-use greenlet::trace::{self, Event, Options, Source, Stop, Summary};
+use greenlet::trace::{self, Event, Options, Source, Stop, Summary, Trigger};
 use support::temp::TempDir;
 use support::watchdog::Watchdog;
 use support::{child, recorded, runtime};
@@ -157,7 +157,11 @@ fn what_a_small_ring_has_lost_is_counted() {
         let dir = TempDir::new();
         for hubs in [1, 2, 8] {
             let path = dir.join("flight.trace");
-            let small = Options::flight_in(&path).ring_size(1 << 16);
+            let mut small = Options::flight_in(&path).ring_size(1 << 16);
+            if hubs == 2 {
+                // That there is a thread to write snapshots changes nothing.
+                small = small.snapshot_on(&[Trigger::Panic], dir.join("panicked"));
+            }
             // However the hubs share it, one of their rings has no room for it.
             let (summary, _) = record(hubs, 300 * hubs, small);
             assert!(summary.lost > 0);
@@ -232,6 +236,7 @@ fn what_was_recorded_survives_the_process() {
     assert!(!output.status.success());
     let trace = Trace::open(&path).unwrap();
     assert_eq!(trace.problems(), []);
+    assert!(!trace.has_ended());
     assert!(Sums::of(&trace).switches > 1000);
     let timeline = Timeline::new(&trace);
     let main = timeline.greenlets().iter();
@@ -239,6 +244,26 @@ fn what_was_recorded_survives_the_process() {
     let span = main.next().unwrap().spans.last().copied().unwrap();
     assert_eq!(trace.text(span.name), Some("the last one"));
     assert_eq!(span.end, None);
+}
+
+#[test]
+fn a_program_that_ends_ends_its_trace() {
+    let test = "a_program_that_ends_ends_its_trace";
+    let dir = TempDir::new();
+    let path = dir.join("ended.trace");
+    for mode in ["flight", "stream"] {
+        let variable = format!("{mode}:{}", path.display());
+        let output = child::passes(test, &[("GREENLET_TRACE", &variable)], || {
+            let _watchdog = Watchdog::arm(LIMIT, test);
+            runtime(2).run(|| recorded::work(50));
+        });
+        if output.is_none() {
+            return;
+        }
+        let trace = Trace::open(&path).unwrap();
+        assert_eq!(trace.problems(), []);
+        assert!(trace.has_ended(), "{mode}");
+    }
 }
 
 #[test]

@@ -19,10 +19,11 @@ pub(crate) enum Row {
     Pread4k,
     Trace,
     EchoTraced,
+    Dump,
 }
 
 impl Row {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Switch,
         Self::Yield,
         Self::SpawnSeq,
@@ -37,6 +38,7 @@ impl Row {
         Self::Pread4k,
         Self::Trace,
         Self::EchoTraced,
+        Self::Dump,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -55,6 +57,7 @@ impl Row {
             Self::Pread4k => "pread4k",
             Self::Trace => "trace",
             Self::EchoTraced => "echo_traced",
+            Self::Dump => "dump",
         }
     }
 
@@ -83,6 +86,7 @@ impl Row {
             Self::Conns => &["w=1,n=10000"],
             Self::Pread4k | Self::Trace => &["w=1"],
             Self::EchoTraced => &["w=1,c=1", "w=1,c=64", "w=1,c=512"],
+            Self::Dump => &["w=2,n=100000"],
         }
     }
 
@@ -148,7 +152,7 @@ const fn metric(row: Row, name: &'static str, unit: &'static str, what: &'static
     }
 }
 
-const METRICS: [Metric; 25] = [
+const METRICS: [Metric; 30] = [
     metric(
         Row::Switch,
         "switch",
@@ -300,6 +304,26 @@ const METRICS: [Metric; 25] = [
         "echo_traced.stream.wall",
         "times",
         "the same of the wall's time per request",
+    ),
+    metric(
+        Row::Dump,
+        "dump.list",
+        "ms",
+        "a list of n tasks that wait, without their stacks",
+    ),
+    metric(
+        Row::Dump,
+        "dump.stack",
+        "us",
+        "the stack of one of them: copied, and with the feature `stacks` unwound",
+    ),
+    metric(Row::Dump, "dump.text", "ms", "the list as text"),
+    metric(Row::Dump, "dump.json", "ms", "the list as JSON"),
+    metric(
+        Row::Dump,
+        "dump.worst",
+        "us",
+        "the slowest spawn and join of a worker that makes them meanwhile",
     ),
 ];
 

@@ -14,6 +14,7 @@ use std::io::{self, Write};
 use std::mem;
 use std::panic::Location;
 use std::process;
+use std::ptr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU32, fence};
 use std::sync::{Arc, Condvar, MutexGuard, OnceLock, PoisonError, Weak, mpsc};
@@ -45,6 +46,8 @@ pub(crate) const BLOCKED_AFTER: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(5);
 /// And not more often than this.
 const SHORTEST_PAUSE: Duration = Duration::from_micros(200);
+/// The message of a panic takes long with a backtrace. What takes longer hangs.
+const LONGEST_MESSAGE: Duration = Duration::from_secs(10);
 /// How long the end of a runtime waits for who listens to its reports.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// And so many times as long, at the most, while nobody listens yet: names are looked up.
@@ -163,8 +166,13 @@ pub(super) fn unwatch(shared: &Arc<Shared>) {
 pub(crate) fn await_reports() {
     // A child has no runtimes that are watched; and the lock may be held by a thread that is not here.
     if !is_a_parents() && !is_delivering() {
-        for runtime in runtimes() {
-            runtime.reports.wait();
+        // Without the runtimes: what is dropped meanwhile is to end.
+        let pending = runtimes()
+            .iter()
+            .map(|runtime| runtime.reports.clone())
+            .collect::<Vec<_>>();
+        for reports in pending {
+            reports.wait();
         }
     }
 }
@@ -199,15 +207,18 @@ pub(crate) fn wake_hubs() {
 
 /// Runs `f`, which writes the message of a panic. With a backtrace that takes long, and is not reported.
 pub(crate) fn while_telling_of_panic(f: impl FnOnce()) {
-    let Some(hub) = current::get().hub() else {
+    let current = current::get();
+    let (Some(hub), Some(greenlet)) = (current.hub(), current.greenlet()) else {
         return f();
     };
+    let greenlet = ptr::from_ref(greenlet).cast_mut();
     // The hub of this moment, even if `f` waits and goes on with another one.
     let (shared, index) = (hub.shared().clone(), hub.index());
     let tells = &shared.hubs[index].tells_of_panic;
-    tells.store(true, Relaxed);
+    tells.store(greenlet, Relaxed);
     f();
-    tells.store(false, Relaxed);
+    // Where `f` has waited, another one may have begun to tell there.
+    let _ = tells.compare_exchange(greenlet, ptr::null_mut(), Relaxed, Relaxed);
 }
 
 /// There is something to look at. May be called in a signal handler.
@@ -323,11 +334,31 @@ impl Monitor {
     }
 }
 
+/// What changes where a hub goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    /// So far.
+    switches: u64,
+    sleeps: u64,
+    /// The address of who tells of a panic: what comes after that counts anew.
+    teller: usize,
+}
+
+impl Seen {
+    fn of(remote: &Remote) -> Self {
+        Self {
+            switches: remote.counters.switches.get(),
+            sleeps: remote.counters.sleeps.get(),
+            teller: remote.tells_of_panic.load(Relaxed).addr(),
+        }
+    }
+}
+
 /// What the monitor remembers of a hub.
 #[derive(Debug, Default)]
 pub(super) struct HubWatch {
-    /// Switches and sleeps so far, at the last look.
-    seen: (u64, u64),
+    /// At the last look.
+    seen: Seen,
     /// When the monitor has looked last.
     looked_at: u64,
     /// Nanoseconds since these numbers were seen first, less the times that the monitor was away.
@@ -485,8 +516,7 @@ impl HubWatch {
         let remote = &runtime.hubs[index];
         let options = &runtime.monitor;
         let pause = (options.blocked_after / 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-        let counters = &remote.counters;
-        let seen = (counters.switches.get(), counters.sleeps.get());
+        let seen = Seen::of(remote);
         let away = now.saturating_sub(mem::replace(&mut self.looked_at, now));
         if seen != self.seen || remote.bed.is_asleep() {
             *self = Self {
@@ -509,25 +539,18 @@ impl HubWatch {
             return pause;
         }
         let again = offer(runtime, remote, now);
-        if remote.tells_of_panic.load(Relaxed) {
-            // What comes after it counts anew.
-            *self = Self {
-                seen,
-                looked_at: now,
-                ..Self::default()
-            };
+        let running = remote.running.load(Relaxed);
+        if !running.is_null() && running.addr() == seen.teller && stopped < LONGEST_MESSAGE {
             return pause.min(again);
         }
         // A hub that is in its own code is not blocked by a greenlet.
         if !self.is_reported
-            && !remote.running.load(Relaxed).is_null()
+            && !running.is_null()
             && let Some((activity, sample)) = self.activity(task, options.blocked_after, now)
         {
             let greenlet = inspect(remote, BlockingGreenlet::of);
             // It has gone on just now, so what was seen may be another one's, or the hub's.
-            if seen != (counters.switches.get(), counters.sleeps.get())
-                || remote.running.load(Relaxed).is_null()
-            {
+            if seen != Seen::of(remote) || remote.running.load(Relaxed).is_null() {
                 return pause.min(again);
             }
             self.is_reported = true;

@@ -69,6 +69,8 @@ impl Drop for DumpsOnQuit {
             // The handler goes first: a signal that it were to ignore would be lost.
             users.1 = None;
             PROCESS.store(0, Relaxed);
+            // One that came while the last runtime ended is not the next one's.
+            WANTED.store(false, Relaxed);
         }
     }
 }

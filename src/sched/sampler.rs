@@ -7,8 +7,8 @@
 use std::cell::UnsafeCell;
 use std::io;
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicI32, AtomicU32};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -96,7 +96,8 @@ fn install() -> io::Result<()> {
     static LOCK: StaticMutex<()> = StaticMutex::new(());
     let _lock = LOCK.lock();
     if BEFORE.get().is_none() {
-        // SAFETY: `handle` makes two system calls, uses atomics and its own buffer.
+        // SAFETY: `handle` makes system calls, uses atomics and its own buffer, and calls the handler that was there
+        // before, which is one for this signal.
         let before = unsafe { fault::install(SIGNAL, handle, libc::SA_RESTART) }?;
         BEFORE.set(before).expect("under the lock");
     }
@@ -123,22 +124,24 @@ unsafe extern "C" fn handle(
 
 /// Where the handler puts what was asked for.
 struct Slot {
-    /// [`EMPTY`] and so on.
-    state: AtomicU32,
-    /// The thread that is asked. Written by who asks in `EMPTY`.
-    task: AtomicI32,
+    /// [`EMPTY`], [`asked`] and so on.
+    state: AtomicU64,
     /// The handler's in `FILLING`, in `FULL` that of who asks.
     raw: UnsafeCell<Raw>,
 }
 
 /// Nobody asks.
-const EMPTY: u32 = 0;
-/// The signal is on its way.
-const ASKED: u32 = 1;
+const EMPTY: u64 = 0;
 /// The handler copies.
-const FILLING: u32 = 2;
+const FILLING: u64 = 1;
 /// The copy is there.
-const FULL: u32 = 3;
+const FULL: u64 = 2;
+
+/// The signal is on its way to this thread. A handler that comes late finds that another one is asked, and stays out.
+fn asked(task: TaskId) -> u64 {
+    const ASKED: u64 = 3;
+    (task.as_raw() as u64) << 32 | ASKED
+}
 
 struct Raw {
     registers: Registers,
@@ -150,8 +153,7 @@ struct Raw {
 unsafe impl Sync for Slot {}
 
 static SLOT: Slot = Slot {
-    state: AtomicU32::new(EMPTY),
-    task: AtomicI32::new(0),
+    state: AtomicU64::new(EMPTY),
     raw: UnsafeCell::new(Raw {
         registers: Registers {
             program_counter: 0,
@@ -167,9 +169,8 @@ static SLOT: Slot = Slot {
 impl Slot {
     /// By one at a time.
     fn take(&self, task: TaskId) -> Option<Sample> {
-        self.task.store(task.as_raw(), Relaxed);
-        // Release: pairs with the Acquire in `fill`.
-        self.state.store(ASKED, Release);
+        // Release: pairs with the Acquire in `fill`; who asked before is done with the copy.
+        self.state.store(asked(task), Release);
         let sent = task::signal(task, SIGNAL, self.value());
         let start = Instant::now();
         // Acquire: pairs with the Release in `fill`.
@@ -178,7 +179,7 @@ impl Slot {
             if late
                 && self
                     .state
-                    .compare_exchange(ASKED, EMPTY, Relaxed, Relaxed)
+                    .compare_exchange(asked(task), EMPTY, Relaxed, Relaxed)
                     .is_ok()
             {
                 return None;
@@ -205,12 +206,11 @@ impl Slot {
 
     /// In the handler: if its thread is asked, the copy is made.
     fn fill(&self, registers: Registers) {
-        let is_asked = self.task.load(Relaxed) == TaskId::current().as_raw()
-            && self
-                .state
-                // AcqRel: pairs with the Release in `take`; and the copy comes after.
-                .compare_exchange(ASKED, FILLING, AcqRel, Relaxed)
-                .is_ok();
+        let is_asked = self
+            .state
+            // Acquire: pairs with the Release in `take`; the copy is made behind it.
+            .compare_exchange(asked(TaskId::current()), FILLING, Acquire, Relaxed)
+            .is_ok();
         if is_asked {
             // SAFETY: filling, so it is the handler's.
             let raw = unsafe { &mut *self.raw.get() };

@@ -85,8 +85,9 @@ pub(super) struct Remote {
     task: AtomicI32,
     /// The greenlets that this hub has started.
     pub(super) registry: Registry,
-    /// The greenlet that runs on this hub writes the message of a panic. Written by itself, read by the monitor.
-    pub(super) tells_of_panic: AtomicBool,
+    /// The greenlet that began last on this hub to write the message of a panic and has not ended it; null otherwise.
+    /// Written by itself, compared by the monitor.
+    pub(super) tells_of_panic: AtomicPtr<GreenletCell>,
     /// The monitor's own.
     pub(super) watch: Mutex<HubWatch>,
     pub(super) counters: Counters,
@@ -438,7 +439,7 @@ impl Remote {
             running: AtomicPtr::new(ptr::null_mut()),
             task: AtomicI32::new(0),
             registry: Registry::new(),
-            tells_of_panic: AtomicBool::new(false),
+            tells_of_panic: AtomicPtr::new(ptr::null_mut()),
             watch: Mutex::default(),
             counters: Counters::default(),
             durations: Durations {

@@ -116,7 +116,8 @@ impl Options {
         self
     }
 
-    /// How far a snapshot goes back at the most: as far as the rings do, unless this says otherwise.
+    /// About how far a snapshot goes back: as far as the rings do, unless this says otherwise. It is written in blocks of
+    /// 16 KiB, and those that ended before are left out.
     pub fn last(mut self, time: Duration) -> Self {
         self.last = Some(time);
         self

@@ -40,9 +40,14 @@ struct Running {
     thread: Option<JoinHandle<Written>>,
 }
 
-/// What the thread of a session has written to the stream's file.
+/// What the thread of a session has written.
 struct Written {
     result: io::Result<()>,
+    /// To the stream's file, if there is one.
+    stream: Option<Streamed>,
+}
+
+struct Streamed {
     bytes: u64,
     lost: u64,
 }
@@ -55,8 +60,8 @@ static FLUSHED: AtomicU64 = AtomicU64::new(0);
 
 /// Switches recording on, for all runtimes of the process.
 ///
-/// When this returns, all hubs record. What greenlets there are, which have started, is recorded first; those that
-/// were only spawned are when they first run. In a greenlet this is done on the blocking pool.
+/// When this returns, all hubs record. What greenlets there are, which have started, is recorded first, as far as a
+/// quarter of a hub's ring has room for them; those that were only spawned are when they first run. In a greenlet this is done on the blocking pool.
 ///
 /// # Errors
 ///
@@ -92,11 +97,14 @@ fn start_here(options: Options) -> io::Result<()> {
         Mode::Flight(path) => (path.as_deref(), None),
         Mode::Stream(path) => (None, Some(create(path)?)),
     };
+    let needs_thread = streamed.is_some() || !options.triggers.is_empty();
+    if mapped.is_some() || needs_thread {
+        at_exit::call_once(at_end)?;
+    }
     record::clear_orders();
     let make = |epoch| Session::new(epoch, options.ring_bytes, mapped, options.accounts);
     let session = record::start(make)?
         .ok_or_else(|| io::Error::new(io::ErrorKind::AlreadyExists, "recording is on already"))?;
-    let needs_thread = streamed.is_some() || !options.triggers.is_empty();
     let thread = needs_thread.then(|| start_thread(session, streamed, &options));
     match thread.transpose() {
         Ok(thread) => {
@@ -168,8 +176,10 @@ fn stop_here() -> io::Result<Option<Summary>> {
     let mut summary = Summary::of(&session);
     if let Some(written) = written {
         written.result?;
-        summary.bytes = written.bytes;
-        summary.lost = written.lost;
+        if let Some(Streamed { bytes, lost }) = written.stream {
+            summary.bytes = bytes;
+            summary.lost = lost;
+        }
     }
     match session.failure() {
         Some(error) => Err(error),
@@ -254,7 +264,6 @@ fn start_thread(
     streamed: Option<File>,
     options: &Options,
 ) -> io::Result<JoinHandle<Written>> {
-    at_exit::call_once(at_end)?;
     let drain = streamed.map(|file| {
         let file = BufWriter::with_capacity(BUFFER, file);
         let mut drain = Drain::begin(session.clone(), file, 0)?;
@@ -336,15 +345,11 @@ impl Service {
     }
 
     fn written(mut self, result: io::Result<()>) -> Written {
-        let (bytes, lost) = match &mut self.drain {
-            Some(drain) => (drain.file().bytes(), drain.lost()),
-            None => (0, 0),
-        };
-        Written {
-            result,
-            bytes,
-            lost,
-        }
+        let stream = self.drain.as_mut().map(|drain| Streamed {
+            bytes: drain.file().bytes(),
+            lost: drain.lost(),
+        });
+        Written { result, stream }
     }
 }
 

@@ -199,8 +199,8 @@ def read(data):
     rings = {}
     for block in blocks:
         if block.content == FACTS:
-            for line in block.payload.decode("utf-8", "replace").split("\n"):
-                key, equals, value = line.removesuffix("\r").partition("=")
+            for line in block.payload.decode("utf-8", "replace").split("\n")[:-1]:
+                key, equals, value = line.partition("=")
                 if equals:
                     facts[key] = value
         elif block.content == TEXTS:

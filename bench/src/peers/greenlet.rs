@@ -7,12 +7,14 @@ use std::io::{self, Read, Write};
 use std::mem::ManuallyDrop;
 use std::os::unix::fs::FileExt;
 use std::process;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use greenlet::Runtime;
 use greenlet::fs::File;
 use greenlet::net::{TcpListener, TcpStream};
 use greenlet::sync::{Arc, Mutex, mpsc};
 use greenlet::trace::{self, Options};
+use greenlet::{DumpOptions, Runtime};
 
 use super::{ADDRESS, BUFFER, Job, Recording, Value, say_address};
 use crate::idle::Idle;
@@ -64,6 +66,7 @@ pub(super) fn measure(job: &Job, mode: Mode) -> io::Result<Vec<Value>> {
         Row::EchoTraced => runtime.run(|| serve(echo_recorded)),
         Row::Pread4k => runtime.run(|| pread4k(job)),
         Row::Trace => Ok(vec![("trace", runtime.run(|| events(job)))]),
+        Row::Dump => runtime.run(|| dumps(job)),
     }
 }
 
@@ -141,6 +144,11 @@ fn sleep(sleeps: &'static Sleeps) {
 }
 
 fn idle(job: &Job) -> io::Result<Vec<Value>> {
+    park_all(job)?.end()
+}
+
+/// Many greenlets that wait.
+fn park_all(job: &Job) -> io::Result<&'static Idle> {
     join_all(vec![greenlet::spawn(|| ())]);
     let idle = Idle::begin(job)?;
     for _ in 0..idle.tasks() {
@@ -152,7 +160,7 @@ fn idle(job: &Job) -> io::Result<Vec<Value>> {
     while !idle.all_arrived() {
         greenlet::yield_now();
     }
-    idle.end()
+    Ok(idle)
 }
 
 fn pingpong(job: &Job) -> f64 {
@@ -253,6 +261,42 @@ fn echo_recorded(mut stream: TcpStream) -> io::Result<()> {
         }
         stream.write_all(&buffer[..n])?;
     }
+}
+
+/// A thread dumps while a hub goes on.
+fn dumps(job: &Job) -> io::Result<Vec<Value>> {
+    const STACKS: usize = 10_000;
+    park_all(job)?;
+    let dumps = thread::spawn(|| {
+        // The first one finds memory for its list.
+        drop(DumpOptions::new().stacks(false).take());
+        let (list, listing) = timed(|| DumpOptions::new().stacks(false).take());
+        let (_, copying) = timed(|| DumpOptions::new().max_stacks(STACKS).take());
+        let (_, text) = timed(|| list.to_string());
+        let (_, json) = timed(|| list.to_json());
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        let stack = copying.saturating_sub(listing).as_secs_f64() * 1e6 / STACKS as f64;
+        [
+            ("dump.list", ms(listing)),
+            ("dump.stack", stack),
+            ("dump.text", ms(text)),
+            ("dump.json", ms(json)),
+        ]
+    });
+    let mut worst = Duration::ZERO;
+    while !dumps.is_finished() {
+        let (_, took) = timed(|| join_all(vec![greenlet::spawn(|| ())]));
+        worst = worst.max(took);
+    }
+    let mut values = Vec::from(dumps.join().expect("it does not panic"));
+    values.push(("dump.worst", worst.as_secs_f64() * 1e6));
+    Ok(values)
+}
+
+fn timed<T>(f: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let value = f();
+    (value, start.elapsed())
 }
 
 fn join_all(tasks: Vec<greenlet::JoinHandle<()>>) {

@@ -23,7 +23,7 @@ pub(super) fn measure(job: &Job) -> io::Result<Vec<Value>> {
         .set_workers(job.params.workers())
         .set_stack_size(STACK_SIZE);
     match job.row {
-        Row::Switch | Row::Trace | Row::EchoTraced => not_in_here(job),
+        Row::Switch | Row::Trace | Row::EchoTraced | Row::Dump => not_in_here(job),
         Row::Yield => Ok(vec![("yield", run(job, yields)?)]),
         Row::SpawnSeq => Ok(vec![("spawn_seq", run(job, spawn_seq)?)]),
         Row::SpawnBatch => Ok(vec![("spawn_batch", run(job, spawn_batch)?)]),

@@ -161,7 +161,7 @@ impl Peer {
             Self::GreenletFlight | Self::GreenletStream => {
                 matches!(row, Row::Trace | Row::Yield)
             }
-            _ if matches!(row, Row::Trace | Row::EchoTraced) => false,
+            _ if matches!(row, Row::Trace | Row::EchoTraced | Row::Dump) => false,
             Self::TokioMt | Self::May | Self::Smol | Self::Go => row != Row::Switch,
             // More threads that yield bring the machine to a standstill.
             Self::Threads if row == Row::Yield => params.get("t") <= 10_000,

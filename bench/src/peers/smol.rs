@@ -26,7 +26,7 @@ pub(super) fn measure(job: &Job) -> io::Result<Vec<Value>> {
         thread::spawn(|| block_on(EXECUTOR.run(pending::<()>())));
     }
     match job.row {
-        Row::Switch | Row::Trace | Row::EchoTraced => not_in_here(job),
+        Row::Switch | Row::Trace | Row::EchoTraced | Row::Dump => not_in_here(job),
         Row::Yield => Ok(vec![("yield", run(yields(job.clone())))]),
         Row::SpawnSeq => Ok(vec![("spawn_seq", run(spawn_seq(job.clone())))]),
         Row::SpawnBatch => Ok(vec![("spawn_batch", run(spawn_batch(job.clone())))]),

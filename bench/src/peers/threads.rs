@@ -18,7 +18,7 @@ const STACK_SIZE: usize = 64 << 10;
 
 pub(super) fn measure(job: &Job) -> io::Result<Vec<Value>> {
     match job.row {
-        Row::Switch | Row::Trace | Row::EchoTraced => not_in_here(job),
+        Row::Switch | Row::Trace | Row::EchoTraced | Row::Dump => not_in_here(job),
         Row::Yield => Ok(vec![("yield", yields(job)?)]),
         Row::SpawnSeq => Ok(vec![("spawn_seq", spawn_seq(job)?)]),
         Row::SpawnBatch => Ok(vec![("spawn_batch", spawn_batch(job)?)]),

@@ -29,7 +29,7 @@ pub(super) fn measure(job: &Job, current_thread: bool) -> io::Result<Vec<Value>>
     // The process ends with the measurement: to end a million tasks before is not part of it.
     let runtime = ManuallyDrop::new(builder.build()?);
     match job.row {
-        Row::Switch | Row::Trace | Row::EchoTraced => not_in_here(job),
+        Row::Switch | Row::Trace | Row::EchoTraced | Row::Dump => not_in_here(job),
         Row::Yield => Ok(vec![("yield", run(&runtime, yields(job.clone())))]),
         Row::SpawnSeq => Ok(vec![("spawn_seq", run(&runtime, spawn_seq(job.clone())))]),
         Row::SpawnBatch => Ok(vec![(

@@ -34,7 +34,7 @@ greenlet::trace::serve(SOCKET), or because it was started with GREENLET_TOP=SOCK
   --seconds SECONDS  look for so long before that (1)
   --sort BY          run, wait or latency (run)
   --filter TEXT      only greenlets with this in name, place or state
-  --lines COUNT      so many greenlets on the page (50)
+  --lines COUNT      so many greenlets on the page (50; 2,000 at most)
   --help             print this
 
 Colours are left out if NO_COLOR is set.

@@ -89,8 +89,8 @@ pub struct HubDump {
     pub thread: Option<i32>,
     /// What it does.
     pub state: HubState,
-    /// Greenlets that wait to be run by it, unless others take them; without the one that is next, and without those that
-    /// only it may run.
+    /// Greenlets that wait to be run by it, unless others take them; without the one that is next. Of those that only it
+    /// may run, those that were spawned or woken elsewhere and which it has not fetched yet.
     pub queued: usize,
     /// Greenlets that have a deadline and have parked on it.
     pub timers: usize,
@@ -225,9 +225,9 @@ impl DumpOptions {
         self
     }
 
-    /// How many stacks are copied, over all runtimes: those of greenlets that were started last. Each takes some
-    /// microseconds to copy, up to 16 KiB meanwhile, and, with the feature `stacks`, some tens of microseconds to
-    /// unwind.
+    /// How many stacks are copied, over all runtimes: hub by hub, of each first those of greenlets that were started
+    /// last. Each takes some microseconds to copy, up to 16 KiB meanwhile, and, with the feature `stacks`, some tens of
+    /// microseconds to unwind.
     pub fn max_stacks(mut self, count: usize) -> Self {
         self.max_stacks = count;
         self

@@ -295,7 +295,7 @@ impl Trace {
         self.since
     }
 
-    /// What the file says about itself, as `("hubs", "4")`, in the order of keys.
+    /// What the file says about itself, as `("processors", "4")`, in the order of keys.
     pub fn facts(&self) -> impl Iterator<Item = (&str, &str)> {
         let facts = self.facts.iter();
         facts.map(|(key, value)| (key.as_str(), value.as_str()))
@@ -421,7 +421,10 @@ impl Contents {
 
     fn add_facts(&mut self, block: &Block<'_>) {
         let text = String::from_utf8_lossy(block.payload);
-        let facts = text.lines().filter_map(|line| line.split_once('='));
+        // A last line without its end is cut off.
+        let lines = text.split_inclusive('\n');
+        let lines = lines.filter_map(|line| line.strip_suffix('\n'));
+        let facts = lines.filter_map(|line| line.split_once('='));
         self.facts
             .extend(facts.map(|(key, value)| (key.to_owned(), value.to_owned())));
     }

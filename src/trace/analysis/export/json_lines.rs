@@ -18,7 +18,7 @@ use crate::trace::analysis::{Timeline, Trace};
 /// | `run` | `greenlet`, `run` (the number of the run) |
 /// | `stop` | `greenlet`, `run`, `why`: `yield`, `end` or `wait`; then `reason`, `object_kind`, `object` |
 /// | `wake` | `greenlet`, `run`, `outcome`: `woken`, `deadline` or `cancelled`; `by`: `greenlet`, `thread`, `reactor`, `timer` or `unknown`; of the first two `waker` |
-/// | `status` | `greenlet`, `run`, `state`: `ready`, `running` or `waiting`; then as `stop`, and `since` (how long) |
+/// | `status` | `greenlet`, `run`, `state`: `ready`, `running` or `waiting`; then as `stop`, and `since` (how long); `parent` (not of a plain thread), `site`, and `name` if it has one |
 /// | `name` | `greenlet`, `name` |
 /// | `steal` | `victim` (a hub) |
 /// | `sleep`, `awake` | |
@@ -34,7 +34,7 @@ use crate::trace::analysis::{Timeline, Trace};
 ///
 /// Every line but the first has `time`, in nanoseconds of the monotonic clock, and `ring`: which hub recorded
 /// it, as `hub 3`, or `threads`. An `object` that is an address is a text in hexadecimal, others are numbers.
-/// Events of a newer version have the key `event` with the value `unknown`.
+/// Events of a newer version are left out.
 ///
 /// ```text
 /// {"event":"stop","greenlet":7,"object":5,"object_kind":"descriptor","reason":"io-read","ring":"hub 0","run":3,"time":81302201,"why":"wait"}
