@@ -172,16 +172,16 @@ fn a_second_one_soon_after_ends_it() {
             while stderr.dumps() == 0 {
                 greenlet::sleep(Duration::from_millis(5));
             }
-            send();
-            // Where that one was too late, it was a first one again.
-            greenlet::sleep(Duration::from_millis(10));
-            send();
-            greenlet::sleep(Duration::from_secs(20));
+            // One that comes too late is a first one again; one that comes before another is handled is the same.
+            loop {
+                send();
+                greenlet::sleep(Duration::from_millis(10));
+            }
         });
     });
     let Some(output) = ran else { return };
     assert_killed(&output);
-    assert!((1..=2).contains(&dumps(&stderr(&output))));
+    assert_ne!(dumps(&stderr(&output)), 0);
 }
 
 #[test]

@@ -4,5 +4,6 @@ pub(super) mod builder;
 mod check;
 mod fuzz;
 mod read;
+mod report;
 mod stream;
 mod timeline;

@@ -411,17 +411,58 @@ impl Find<'_> {
         Some(self.lint(LintKind::Imbalance, seen, &[], ready))
     }
 
-    /// How long greenlets waited for their turn on a hub, all together.
+    /// How long greenlets waited for their turn on a hub while that ran others, all together. Else it was the hub that
+    /// waited, for a processor.
     fn ready_at(&self, hub: &HubReport) -> u64 {
-        let lives = self.timeline.greenlets().iter();
-        let pairs = lives.flat_map(|life| life.slices.windows(2));
-        let waits = pairs.filter_map(|pair| match (pair[0].doing, pair[1].doing) {
-            (Doing::Ready(_), Doing::Running { ring, .. }) if ring == Some(hub.ring) => {
-                Some(pair[0].nanos())
-            }
-            _ => None,
-        });
+        let lives = || self.timeline.greenlets().iter();
+        let is_here = |slice: &Slice| {
+            let Doing::Running { ring, .. } = slice.doing else {
+                return false;
+            };
+            ring == Some(hub.ring)
+        };
+        let busy = Busy::new(
+            lives()
+                .flat_map(|life| &life.slices)
+                .filter(|slice| is_here(slice)),
+        );
+        let pairs = lives().flat_map(|life| life.slices.windows(2));
+        let waits = pairs
+            .filter(|pair| matches!(pair[0].doing, Doing::Ready(_)) && is_here(&pair[1]))
+            .map(|pair| {
+                busy.until(pair[0].end)
+                    .saturating_sub(busy.until(pair[0].begin))
+            });
         waits.fold(0, u64::saturating_add)
+    }
+}
+
+/// When a hub ran greenlets.
+struct Busy {
+    /// Begin and end of each run, in their order, and how long those before took together.
+    runs: Vec<(u64, u64, u64)>,
+}
+
+impl Busy {
+    fn new<'a>(runs: impl Iterator<Item = &'a Slice>) -> Self {
+        let runs = runs.map(|slice| (slice.begin, slice.begin + slice.nanos(), 0));
+        let mut runs: Vec<_> = runs.collect();
+        runs.sort_unstable();
+        let mut before = 0_u64;
+        for (begin, end, sum) in &mut runs {
+            *sum = before;
+            before = before.saturating_add(*end - *begin);
+        }
+        Self { runs }
+    }
+
+    /// How long it ran some, up to this time.
+    fn until(&self, time: u64) -> u64 {
+        let behind = self.runs.partition_point(|&(begin, ..)| begin < time);
+        let last = behind.checked_sub(1).map(|last| self.runs[last]);
+        last.map_or(0, |(begin, end, before)| {
+            before.saturating_add(time.min(end) - begin)
+        })
     }
 }
 
