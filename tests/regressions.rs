@@ -375,21 +375,32 @@ fn a_cancelled_greenlet_may_drop_the_handle_of_a_result_whose_drop_waits() {
 
 #[test]
 fn a_join_may_be_cancelled_when_the_result_is_there_and_its_drop_waits() {
+    /// Says that its drop has begun, which then waits.
+    struct Tells(mpsc::Sender<()>, #[expect(dead_code)] Waits);
+
+    impl Drop for Tells {
+        fn drop(&mut self) {
+            self.0.send(()).unwrap();
+        }
+    }
+
     thread_local! {
-        static SLOW: RefCell<Option<Waits>> = const { RefCell::new(None) };
+        static SLOW: RefCell<Option<Tells>> = const { RefCell::new(None) };
     }
     let _watchdog = Watchdog::arm(LONG, "a join that is cancelled");
     for hubs in [1, 2, 8] {
         let runtime = runtime(hubs);
+        let (sender, receiver) = mpsc::channel();
         let joining = runtime.spawn(|| {
             let handle = greenlet::spawn(|| {
                 // Its drop, after the result was given, holds up the end that the join waits for.
-                SLOW.with_borrow_mut(|slow| *slow = Some(Waits(Duration::from_millis(200))));
+                let slow = Tells(sender, Waits(Duration::from_millis(500)));
+                SLOW.set(Some(slow));
                 Waits(Duration::from_millis(1))
             });
             handle.join().map(drop)
         });
-        settle();
+        receiver.recv().unwrap();
         drop(runtime);
         assert!(joining.join().unwrap_err().is::<greenlet::Cancelled>());
     }
