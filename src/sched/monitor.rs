@@ -205,7 +205,7 @@ pub(crate) fn wake_hubs() {
     }
 }
 
-/// Runs `f`, which writes the message of a panic. With a backtrace that takes long, and is not reported.
+/// Runs `f`, which writes the message of a panic. With a backtrace that takes long, and is reported only if it hangs.
 pub(crate) fn while_telling_of_panic(f: impl FnOnce()) {
     let current = current::get();
     let (Some(hub), Some(greenlet)) = (current.hub(), current.greenlet()) else {

@@ -29,7 +29,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 static PROCESS: AtomicU32 = AtomicU32::new(0);
 /// When the last signal came, or 0. The handler's.
 static LAST: AtomicU64 = AtomicU64::new(0);
-/// A dump is wanted. Set by the handler, taken back by the monitor.
+/// A dump is wanted. Set by the handler, taken back by the monitor, or when nobody dumps any more.
 static WANTED: AtomicBool = AtomicBool::new(false);
 /// How many want this, and the handler while there is anybody.
 static USERS: StaticMutex<(usize, Option<HandlerUse>)> = StaticMutex::new((0, None));
