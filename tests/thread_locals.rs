@@ -12,11 +12,12 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use greenlet::{Builder, Cancelled, Greenlet};
+use greenlet::{Builder, Cancelled, Greenlet, Runtime};
 use support::{
-    Flag, Wait, at_once, go_to_hub, on_hubs, quiet, runtime, watched, with_and_without_moves,
+    Flag, Wait, at_once, child, go_to_hub, on_hubs, quiet, runtime, watched,
+    with_and_without_moves, with_hubs,
 };
 
 /// What a greenlet does over its waits, and how many of them do it at once.
@@ -734,5 +735,85 @@ fn ten_thousand_parks_under_stealing_change_nothing() {
         if hubs > 1 {
             assert!(greenlet::stats().unwrap().steals > 0);
         }
+    });
+}
+
+thread_local! {
+    /// Whether a handler of a signal is at work, under these thread-locals.
+    static HANDLING: Cell<bool> = const { Cell::new(false) };
+}
+
+static HANDLED: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn handle(_: libc::c_int) {
+    let error = errno();
+    HANDLING.set(true);
+    // Time for another hub to run the greenlet whose thread-locals these are, if it could.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_micros(20) {}
+    if !HANDLING.replace(false) || errno() != error {
+        std::process::abort();
+    }
+    HANDLED.fetch_add(1, SeqCst);
+}
+
+/// Runs `body` while a thread sends a signal to all hubs of the runtime, over and over.
+fn under_signals(runtime: &Runtime, signals: usize, body: impl Fn(&AtomicBool) + Sync) {
+    // SAFETY: `gettid` takes nothing.
+    let number_of = |hub| Builder::new().hub(hub).spawn(|| unsafe { libc::gettid() });
+    let hubs: Vec<_> = (0..runtime.hubs())
+        .map(|hub| runtime.run(|| number_of(hub).unwrap().join().unwrap()))
+        .collect();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let until = HANDLED.load(SeqCst) + signals;
+            for hub in hubs.iter().cycle() {
+                // SAFETY: a thread of this process, and its handler is there.
+                let sent = unsafe { libc::tgkill(libc::getpid(), *hub, libc::SIGUSR2) };
+                assert_eq!(sent, 0);
+                thread::sleep(Duration::from_micros(20));
+                if HANDLED.load(SeqCst) >= until {
+                    break;
+                }
+            }
+            over.store(true, SeqCst);
+        });
+        runtime.run(|| body(&over));
+    });
+}
+
+/// Also of one that comes between two greenlets.
+#[test]
+fn a_signals_handler_has_its_thread_locals_to_itself() {
+    let test = "a_signals_handler_has_its_thread_locals_to_itself";
+    child::passes(test, &[], || {
+        // SAFETY: the handler uses a constant thread-local, the clock and atomics.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handle as *const () as usize;
+            action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+            libc::sigaction(libc::SIGUSR2, &action, ptr::null_mut());
+        }
+        with_hubs(|runtime| {
+            under_signals(runtime, 2_000, |over| {
+                greenlet::thread::scope(|scope| {
+                    for n in 0..2 * runtime.hubs() {
+                        scope.spawn(move || {
+                            while !over.load(SeqCst) {
+                                for _ in 0..20 {
+                                    assert!(!HANDLING.get());
+                                    set_errno(n as i32);
+                                    greenlet::yield_now();
+                                    assert_eq!(errno(), n as i32);
+                                }
+                                // Its hub may have nothing to run then, and steals.
+                                greenlet::sleep(Duration::from_micros(10));
+                            }
+                        });
+                    }
+                });
+            });
+        });
     });
 }

@@ -373,4 +373,11 @@ impl Runnable {
         // SAFETY: alive: it has not run to its end.
         unsafe { self.0.as_ref() }
     }
+
+    /// Whether it has a stack.
+    #[inline]
+    pub(super) fn is_started(&self) -> bool {
+        // SAFETY: `self` is the right to run it, so `run` is the caller's.
+        unsafe { (*self.cell().run.get()).coroutine.is_some() }
+    }
 }

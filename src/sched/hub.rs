@@ -21,6 +21,7 @@ use crate::atomic::deque::{Injector, Steal};
 use crate::record::{Event, Owner, Recorder};
 use crate::stack::{Pool, Trimmer};
 use crate::sys::clock;
+use crate::sys::errno;
 use crate::sys::task::TaskId;
 use crate::tls::{self, Words};
 use crate::waker::{Header, WakeList};
@@ -90,6 +91,16 @@ pub(crate) struct Hub {
     /// The number of the greenlet that was the last to leave the CPU; 0 after a poll, [`UNKNOWN`] while nothing
     /// was recorded.
     pub(super) stopped: Cell<u64>,
+}
+
+/// What a hub does after a greenlet has yielded.
+pub(super) enum Turn {
+    /// It runs the same one, for there is no other.
+    Same,
+    /// It runs this one, which has started.
+    Next(Runnable),
+    /// It does something under its own thread pointer first, and then runs this one, if there is one already.
+    Hub(Option<Runnable>),
 }
 
 impl Hub {
@@ -178,6 +189,7 @@ impl Hub {
 
     fn run_greenlets(&self) {
         self.attend_recording();
+        let mut next = None;
         loop {
             // Now and then look around, however much there is to do.
             let tick = self.tick.get().wrapping_add(1);
@@ -189,13 +201,30 @@ impl Hub {
                     break;
                 }
             }
-            if let Some(runnable) = self.find_work() {
-                self.switch_in(runnable);
+            if let Some(runnable) = next.take().or_else(|| self.find_work()) {
+                next = self.switch_in(runnable);
             } else if self.shared.is_over() {
                 break;
             } else {
                 self.sleep();
             }
+        }
+    }
+
+    /// What comes after a greenlet that has yielded, and is in no queue yet.
+    ///
+    /// Called under that greenlet's thread pointer. Not inlined, because its caller changes the thread pointer.
+    #[inline(never)]
+    pub(super) fn turn(&self) -> Turn {
+        let tick = self.tick.get().wrapping_add(1);
+        if tick.is_multiple_of(LOOK_AROUND) || self.recorder.takes_part() {
+            return Turn::Hub(None);
+        }
+        self.tick.set(tick);
+        match self.queue.pop() {
+            None => Turn::Same,
+            Some(next) if next.is_started() => Turn::Next(next),
+            Some(next) => Turn::Hub(Some(next)),
         }
     }
 
@@ -463,14 +492,14 @@ impl Hub {
         self.notify_of(self.queue.push_due(runnable));
     }
 
-    /// Queues a greenlet that has yielded. Others need not be told: there is as much to run as before,
-    /// unless what runs now instead is where nobody could have stolen it.
-    #[inline]
+    /// Queues a greenlet that has yielded. Others are told, though there is as much to run as before:
+    /// while it was in no queue they may have found nothing.
+    ///
+    /// Called on the hub, or under the thread pointer of the greenlet that runs next, which finds `errno` as it
+    /// was. Not inlined, because its caller changes the thread pointer.
+    #[inline(never)]
     pub(super) fn push_yielded(&self, runnable: Runnable) {
-        let pushed = self.queue.push_back(runnable);
-        if self.queue.has_unstealable() {
-            self.notify_of(pushed);
-        }
+        errno::keep(|| self.push_back(runnable));
     }
 
     /// Queues a greenlet that the running one has woken, to be run next.

@@ -16,7 +16,7 @@ use super::body;
 use super::cell::{CellRef, Id};
 use super::current::{self, Current};
 use super::greenlet_cell::{GreenletCell, Runnable, SpawnOptions};
-use super::hub::Hub;
+use super::hub::{Hub, Turn};
 use super::monitor::{BLOCKED_AFTER, MonitorOptions, OnBlocked};
 use super::park::{Parking, forget_timer};
 use super::queue::RunQueue;
@@ -175,6 +175,33 @@ fn what_a_busy_hub_has_queued_is_stolen() {
             move |hub| {
                 runnables.into_iter().for_each(|one| hub.push_next(one));
                 next(hub);
+                both.wait();
+            }
+        });
+        let thief = hubs.start(move |hub| {
+            next(hub);
+            both.wait();
+        });
+        busy.join().unwrap();
+        thief.join().unwrap();
+    });
+}
+
+/// Which is in no queue while the hub takes the next one: the other hub may have fallen asleep meanwhile.
+#[test]
+fn who_yields_to_another_is_stolen() {
+    model(|| {
+        let mut hubs = Hubs::new(2);
+        let greenlets = [(); 2].map(|()| Stackless::new(&hubs.shared, None));
+        let both = Pair::new();
+        let busy = hubs.start({
+            let both = both.clone();
+            let [yielding, waiting] = greenlets.each_ref().map(Stackless::runnable);
+            move |hub| {
+                hub.push_back(waiting);
+                if !matches!(hub.turn(), Turn::Same) {
+                    hub.push_yielded(yielding);
+                }
                 both.wait();
             }
         });

@@ -119,13 +119,6 @@ impl RunQueue {
         }
     }
 
-    /// Whether there is something that other hubs do not steal.
-    #[inline]
-    pub(super) fn has_unstealable(&self) -> bool {
-        !self.ready.alone
-            && (!self.next.is_empty() || self.ready.has_private() || self.due.has_private())
-    }
-
     /// How many there are that other hubs do not steal.
     pub(super) fn unstealable(&self) -> usize {
         usize::from(!self.next.is_empty()) + self.ready.private_len() + self.due.private_len()

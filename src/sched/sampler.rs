@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::names::Names;
 use crate::arch::{self, Registers};
 use crate::lock::StaticMutex;
+use crate::sys::errno;
 use crate::sys::fault::{self, ActionBefore};
 use crate::sys::signal_action::SignalAction;
 use crate::sys::task::{self, TaskId};
@@ -112,7 +113,7 @@ unsafe extern "C" fn handle(
     // SAFETY: with SA_SIGINFO the second argument is what came with the signal, and the third a context.
     let (value, registers) = unsafe { (task::value_of(&*info), arch::registers(&*context.cast())) };
     // Whoever has sent it: of two that are on their way at once one is delivered.
-    fault::keeping_errno(|| SLOT.fill(registers));
+    errno::keep(|| SLOT.fill(registers));
     // Ours is nobody else's, not even one that comes when nobody asks any more.
     if value != Some(SLOT.value())
         && let Some(before) = BEFORE.get()

@@ -17,6 +17,7 @@ use std::time::Duration;
 use super::interrupt;
 use super::quit;
 use crate::lock::StaticMutex;
+use crate::sys::errno;
 use crate::sys::event_fd::EventFd;
 use crate::sys::fault::{self, ActionBefore};
 use crate::sys::signal_action::SignalAction;
@@ -156,7 +157,7 @@ impl Slot {
     fn count_one(&self, signal: libc::c_int) {
         // Looked at before it is counted: a listener that takes it may be gone the next moment.
         let is_listened_to = self.listeners.load(Acquire) > 0;
-        fault::keeping_errno(|| {
+        errno::keep(|| {
             // Release: pairs with the Acquire in `Listening::count`.
             self.count.fetch_add(1, Release);
             wake();

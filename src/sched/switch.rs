@@ -6,40 +6,48 @@ use std::sync::atomic::Ordering::{Relaxed, Release};
 use corosensei::CoroutineResult;
 
 use super::current::{self, Current};
-use super::greenlet_cell::{GreenletCell, Run, Runnable, hub_number};
-use super::hub::Hub;
+use super::greenlet_cell::{GreenletCell, Runnable, hub_number};
+use super::hub::{Hub, Turn};
 use super::park::{Handoff, Parking};
 use super::recording;
 use crate::arch::{self, FloatControl};
-use crate::tls;
+use crate::tls::{self, Words};
 use crate::waker::{Header, Waker};
 
+/// How the last greenlet of a row left the CPU.
+struct Left {
+    cell: NonNull<GreenletCell>,
+    result: CoroutineResult<Handoff, ()>,
+    /// Was taken from the queue before that one is back in it, and is to run next.
+    next: Option<Runnable>,
+}
+
 impl Hub {
-    /// Runs a greenlet until it parks, yields or ends.
+    /// Runs a greenlet until it parks, yields or ends; after a yield the next one in turn, and so on. Answers
+    /// with one that is to run before any other.
     #[inline]
-    pub(super) fn switch_in(&self, runnable: Runnable) {
+    pub(super) fn switch_in(&self, runnable: Runnable) -> Option<Runnable> {
+        let is_started = runnable.is_started();
         let cell = runnable.into_cell();
-        // SAFETY: alive: it was runnable.
-        let greenlet = unsafe { cell.as_ref() };
-        // SAFETY: this hub had the right to run it, so `run` is the hub's.
-        let run = greenlet.run.get();
-        // SAFETY: as above.
-        if unsafe { (*run).coroutine.is_none() } && !self.start(cell) {
-            return;
+        if !is_started && !self.start(cell) {
+            return None;
         }
-        let remote = self.remote();
-        remote.counters.switches.increment();
-        self.grant_budget();
-        // Relaxed, here and below: see `inspect`, whose barrier does for both.
-        remote.running.store(cell.as_ptr(), Relaxed);
+        self.begin_run(cell);
         if self.recorder.takes_part() {
-            self.record_run(greenlet);
+            // SAFETY: alive: it was runnable.
+            self.record_run(unsafe { cell.as_ref() });
         }
-        // SAFETY: as above; it is started.
-        let result = unsafe { self.resume(cell, run) };
-        remote.running.store(ptr::null_mut(), Relaxed);
+        // SAFETY: this hub had the right to run it, and it is started.
+        let Left { cell, result, next } = unsafe {
+            match self.words {
+                Some(words) => self.resume(cell, words),
+                None => self.resume_sharing(cell),
+            }
+        };
+        self.remote().running.store(ptr::null_mut(), Relaxed);
         if self.recorder.takes_part() {
-            self.record_stop(greenlet, &result);
+            // SAFETY: alive: its end is seen below.
+            self.record_stop(unsafe { cell.as_ref() }, &result);
         }
         match result {
             CoroutineResult::Yield(Handoff::Yield) => {
@@ -49,84 +57,162 @@ impl Hub {
             CoroutineResult::Yield(Handoff::Park(parking)) => self.park(cell, parking),
             CoroutineResult::Return(()) => self.finish(cell),
         }
+        next
     }
 
-    /// The switch itself, under the greenlet's thread pointer.
+    /// The greenlet runs next.
+    #[inline]
+    fn begin_run(&self, cell: NonNull<GreenletCell>) {
+        let remote = self.remote();
+        remote.counters.switches.increment();
+        self.grant_budget();
+        // Relaxed, here and in `switch_in`: see `inspect`, whose barrier does for both.
+        remote.running.store(cell.as_ptr(), Relaxed);
+    }
+
+    /// The switch to a greenlet, under its thread pointer; after a yield straight on to the next one. So who
+    /// yields to another costs one change of the thread pointer, and who yields to itself none.
     ///
     /// # Safety
     ///
-    /// The caller has the right to run the greenlet, which is started; `run` is its own.
+    /// The caller has the right to run the greenlet, which is started and has a block.
     #[inline]
-    unsafe fn resume(
-        &self,
-        cell: NonNull<GreenletCell>,
-        run: *mut Run,
-    ) -> CoroutineResult<Handoff, ()> {
-        // SAFETY: `run` is the hub's until the greenlet runs (caller); for all uses below.
-        let (coroutine, thread_pointer) =
-            unsafe { ((*run).coroutine.as_mut(), (*run).thread_pointer) };
-        // SAFETY: it is started (caller).
-        let coroutine = unsafe { coroutine.unwrap_unchecked() };
-        // SAFETY: alive, and for who may use `run` (caller). The greenlet is the next that computes.
-        let float_control = unsafe {
-            let float_control = cell.as_ref().float_control.get();
-            self.set_float_control(*float_control);
-            float_control
+    unsafe fn resume(&self, mut cell: NonNull<GreenletCell>, words: &Words) -> Left {
+        // SAFETY: the caller's promise; both are live blocks: the worker's, and the greenlet's, which runs
+        // nowhere.
+        let mut thread_pointer = unsafe {
+            let thread_pointer = self.own_block(cell);
+            self.set_float_control(cell, self.float_control);
+            words.copy(self.thread_pointer, thread_pointer);
+            tls::set_thread_pointer(thread_pointer);
+            thread_pointer
         };
-        let Some(words) = self.words else {
-            current::set(Current::new(self, cell.as_ptr()));
-            let result = coroutine.resume(self);
-            // SAFETY: as above: it is alive until the hub has seen the result.
-            unsafe { *float_control = self.reset_float_control() };
-            current::set(Current::new(self, ptr::null()));
-            return result;
+        loop {
+            // SAFETY: as above, and for those that `turn` answers with. Up to the next change of the thread
+            // pointer nothing uses thread-locals but the greenlet, and those are its own, and `turn` and
+            // `push_yielded`, which are not inlined.
+            unsafe {
+                let coroutine = (*cell.as_ref().run.get()).coroutine.as_mut();
+                let result = coroutine.unwrap_unchecked().resume(self);
+                let turn = match result {
+                    CoroutineResult::Yield(Handoff::Yield) => self.turn(),
+                    _ => Turn::Hub(None),
+                };
+                match turn {
+                    Turn::Same => self.begin_run(cell),
+                    Turn::Next(next) => {
+                        let next = next.into_cell();
+                        let next_thread_pointer = self.own_block(next);
+                        let present = self.note_float_control(cell);
+                        self.set_float_control(next, present);
+                        words.copy(thread_pointer, next_thread_pointer);
+                        tls::set_thread_pointer(next_thread_pointer);
+                        // Before others can see the one that has yielded: see `inspect`.
+                        self.begin_run(next);
+                        // Not before its thread pointer is free, for then another hub may run it.
+                        self.push_yielded(Runnable::new(cell));
+                        (cell, thread_pointer) = (next, next_thread_pointer);
+                    }
+                    Turn::Hub(next) => {
+                        // Before the thread pointer, whose change takes longest: there it costs least.
+                        self.reset_float_control(cell);
+                        tls::set_thread_pointer(self.thread_pointer);
+                        words.copy(thread_pointer, self.thread_pointer);
+                        return Left { cell, result, next };
+                    }
+                }
+            }
+        }
+    }
+
+    /// The switch to a greenlet that shares its worker's thread-locals.
+    ///
+    /// # Safety
+    ///
+    /// The caller has the right to run the greenlet, which is started.
+    #[inline]
+    unsafe fn resume_sharing(&self, cell: NonNull<GreenletCell>) -> Left {
+        current::set(Current::new(self, cell.as_ptr()));
+        // SAFETY: alive, and `run` is the hub's until the greenlet runs (caller).
+        let result = unsafe {
+            self.set_float_control(cell, self.float_control);
+            let coroutine = (*cell.as_ref().run.get()).coroutine.as_mut();
+            let result = coroutine.unwrap_unchecked().resume(self);
+            self.reset_float_control(cell);
+            result
         };
-        // SAFETY: as above. The greenlet's `current` lies as far from its thread pointer as the hub's
-        // does from the hub's; nobody else writes it, and the greenlet does not run.
+        current::set(Current::new(self, ptr::null()));
+        Left {
+            cell,
+            result,
+            next: None,
+        }
+    }
+
+    /// Prepares a greenlet's block for this hub, and answers with its thread pointer.
+    ///
+    /// # Safety
+    ///
+    /// The caller has the right to run the greenlet, which is started and has a block.
+    #[inline]
+    unsafe fn own_block(&self, cell: NonNull<GreenletCell>) -> usize {
+        let hub = hub_number(self.index());
+        // SAFETY: `run` is the hub's (caller). The greenlet's `current` lies as far from its thread pointer as
+        // the hub's does from the hub's; nobody else writes it, and the greenlet does not run.
         unsafe {
-            let hub = hub_number(self.index());
+            let run = cell.as_ref().run.get();
+            let thread_pointer = (*run).thread_pointer;
             if (*run).hub != hub {
                 (*run).hub = hub;
                 let current = thread_pointer.wrapping_add(self.current_offset);
                 (current as *mut Current).write(Current::new(self, cell.as_ptr()));
             }
-        }
-        // SAFETY: both are live blocks: the worker's, and the greenlet's, which runs nowhere. Nothing
-        // between the two switches uses thread-locals but the greenlet, and those are its own.
-        unsafe {
-            words.copy(self.thread_pointer, thread_pointer);
-            tls::set_thread_pointer(thread_pointer);
-            let result = coroutine.resume(self);
-            // Before the thread pointer, whose change takes longest: there it costs least.
-            *float_control = self.reset_float_control();
-            tls::set_thread_pointer(self.thread_pointer);
-            words.copy(thread_pointer, self.thread_pointer);
-            result
+            thread_pointer
         }
     }
 
-    /// Sets floating-point arithmetic as a greenlet has it, which is nearly always as the worker has it.
+    /// Sets floating-point arithmetic as a greenlet has it, which is nearly always as it is.
     ///
     /// # Safety
     ///
-    /// Nobody computes before the greenlet runs.
+    /// The caller has the right to run the greenlet, and nobody computes before it runs.
     #[inline]
-    unsafe fn set_float_control(&self, of_greenlet: FloatControl) {
-        if of_greenlet != self.float_control {
-            // SAFETY: the greenlet's own, and it runs next (caller).
-            unsafe { arch::set_float_control(of_greenlet) };
+    unsafe fn set_float_control(&self, cell: NonNull<GreenletCell>, present: FloatControl) {
+        // SAFETY: alive, and the caller's; it runs next.
+        unsafe {
+            let of_greenlet = *cell.as_ref().float_control.get();
+            if of_greenlet != present {
+                arch::set_float_control(of_greenlet);
+            }
         }
     }
 
-    /// Sets it as the worker has it, and answers how the greenlet left it.
+    /// Sets it as the worker has it.
+    ///
+    /// # Safety
+    ///
+    /// The greenlet has just left the CPU, and this hub has the right to run it.
     #[inline]
-    fn reset_float_control(&self) -> FloatControl {
-        let of_greenlet = arch::float_control();
-        if of_greenlet != self.float_control {
-            // SAFETY: the hub's own, which runs from here on.
-            unsafe { arch::set_float_control(self.float_control) };
+    unsafe fn reset_float_control(&self, cell: NonNull<GreenletCell>) {
+        // SAFETY: the caller's promise; the hub runs from here on.
+        unsafe {
+            if self.note_float_control(cell) != self.float_control {
+                arch::set_float_control(self.float_control);
+            }
         }
-        of_greenlet
+    }
+
+    /// Notes, and answers, how a greenlet has left it.
+    ///
+    /// # Safety
+    ///
+    /// The greenlet has just left the CPU, and this hub has the right to run it.
+    #[inline]
+    unsafe fn note_float_control(&self, cell: NonNull<GreenletCell>) -> FloatControl {
+        let float_control = arch::float_control();
+        // SAFETY: alive, and the hub's (caller).
+        unsafe { *cell.as_ref().float_control.get() = float_control };
+        float_control
     }
 
     /// The greenlet has left the CPU to wait.

@@ -128,16 +128,6 @@ pub(crate) fn die_of(signal: libc::c_int) {
     }
 }
 
-/// Runs `f` and puts `errno` back, as a handler must whose thread goes on.
-pub(crate) fn keeping_errno<R>(f: impl FnOnce() -> R) -> R {
-    // SAFETY: the address is that of the calling thread's `errno`, here and below.
-    let before = unsafe { *libc::__errno_location() };
-    let result = f();
-    // SAFETY: as above.
-    unsafe { *libc::__errno_location() = before };
-    result
-}
-
 /// The address whose access faulted.
 ///
 /// # Safety

@@ -10,6 +10,7 @@ pub(crate) mod at_exit;
 pub(crate) mod auxv;
 pub(crate) mod clock;
 pub(crate) mod dl;
+pub(crate) mod errno;
 pub(crate) mod fault;
 pub(crate) mod fd;
 pub(crate) mod file;
