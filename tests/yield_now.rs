@@ -5,6 +5,7 @@ mod support;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use greenlet::yield_now;
 use support::{on_hubs, runtime, watched, with_hubs};
@@ -37,6 +38,20 @@ fn greenlets_of_one_hub_take_turns() {
 #[test]
 fn a_greenlet_that_is_alone_goes_on() {
     on_hubs(|_| (0..1000).for_each(|_| yield_now()));
+}
+
+/// Neither when its hub looks around.
+#[test]
+fn who_yields_alone_wakes_no_other_hub() {
+    on_hubs(|_| {
+        let sleeps = || greenlet::stats().unwrap().sleeps;
+        // The others fall asleep.
+        greenlet::sleep(Duration::from_millis(20));
+        let before = sleeps();
+        (0..3_000_000).for_each(|_| yield_now());
+        let woken = sleeps() - before;
+        assert!(woken < 15, "{woken}");
+    });
 }
 
 #[test]

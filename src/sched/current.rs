@@ -43,7 +43,8 @@ static FORKED: AtomicBool = AtomicBool::new(false);
 pub(crate) struct Current {
     /// The hub of this worker; null on a thread that is no worker.
     hub: *const Hub,
-    /// The greenlet that runs; null in the hub and on plain threads.
+    /// The greenlet that runs; null in the hub and on plain threads. Between a yield and the next greenlet the hub
+    /// reads the one's or the other's.
     cell: *const GreenletCell,
 }
 

@@ -374,7 +374,7 @@ impl Runnable {
         unsafe { self.0.as_ref() }
     }
 
-    /// Whether it has a stack.
+    /// Whether it has run before, or is about to.
     #[inline]
     pub(super) fn is_started(&self) -> bool {
         // SAFETY: `self` is the right to run it, so `run` is the caller's.

@@ -93,9 +93,9 @@ pub(crate) struct Hub {
     pub(super) stopped: Cell<u64>,
 }
 
-/// What a hub does after a greenlet has yielded.
+/// What a hub does after a greenlet has left the CPU.
 pub(super) enum Turn {
-    /// It runs the same one, for there is no other.
+    /// It runs the same one, which has yielded, for there is no other.
     Same,
     /// It runs this one, which has started.
     Next(Runnable),
@@ -196,6 +196,8 @@ impl Hub {
             self.tick.set(tick);
             if tick.is_multiple_of(LOOK_AROUND) {
                 self.look_around();
+                // What has come may run instead of one that has yielded, of which nobody was told.
+                self.notify_if_mixed();
                 // Without unwinding, greenlets that only yield would go on for ever.
                 if cfg!(panic = "abort") && self.shared.is_over() {
                     break;
@@ -213,7 +215,8 @@ impl Hub {
 
     /// What comes after a greenlet that has yielded, and is in no queue yet.
     ///
-    /// Called under that greenlet's thread pointer. Not inlined, because its caller changes the thread pointer.
+    /// Called under that greenlet's thread pointer; it finds `errno` as it was. Not inlined, because its caller
+    /// changes the thread pointer.
     #[inline(never)]
     pub(super) fn turn(&self) -> Turn {
         let tick = self.tick.get().wrapping_add(1);
@@ -221,7 +224,7 @@ impl Hub {
             return Turn::Hub(None);
         }
         self.tick.set(tick);
-        match self.queue.pop() {
+        match errno::keep(|| self.queue.pop()) {
             None => Turn::Same,
             Some(next) if next.is_started() => Turn::Next(next),
             Some(next) => Turn::Hub(Some(next)),
@@ -492,13 +495,21 @@ impl Hub {
         self.notify_of(self.queue.push_due(runnable));
     }
 
-    /// Queues a greenlet that has yielded. Others are told, though there is as much to run as before:
-    /// while it was in no queue they may have found nothing.
+    /// Queues a greenlet that has yielded. Others need not be told: there is as much to run as before,
+    /// unless what runs now instead is where nobody could have stolen it.
+    #[inline]
+    pub(super) fn push_yielded(&self, runnable: Runnable) {
+        self.queue.push_back(runnable);
+        self.notify_if_mixed();
+    }
+
+    /// Queues a greenlet that has yielded when the next one was taken from the queue already. Others are
+    /// told: while it was in no queue they may have found nothing.
     ///
     /// Called on the hub, or under the thread pointer of the greenlet that runs next, which finds `errno` as it
     /// was. Not inlined, because its caller changes the thread pointer.
     #[inline(never)]
-    pub(super) fn push_yielded(&self, runnable: Runnable) {
+    pub(super) fn push_overtaken(&self, runnable: Runnable) {
         errno::keep(|| self.push_back(runnable));
     }
 
@@ -511,6 +522,14 @@ impl Hub {
     #[inline]
     fn notify_of(&self, pushed: Pushed) {
         if pushed == Pushed::Stealable && self.shared.hub_count() > 1 {
+            self.shared.notify();
+        }
+    }
+
+    /// Others are told of what they could steal when something else may run instead.
+    #[inline]
+    fn notify_if_mixed(&self) {
+        if self.queue.is_mixed() {
             self.shared.notify();
         }
     }

@@ -13,8 +13,11 @@
 //! ```
 //!
 //! If (a) comes before the barrier on that thread, (3) sees null, or another greenlet. If it comes
-//! after, then so does (b), which sees (1), and the hub waits until (4). A greenlet that has gone to
-//! another hub has left the first one by (a) before, so (3) does not find it there.
+//! after, then so does (b), which sees (1), and the hub waits until (4).
+//!
+//! A greenlet that goes to another hub leaves the first one by (a), or by `running = the next one`, before it is
+//! queued; the queue's Release and Acquire order that before (b) on the other hub. So there, too, (3) does not find the
+//! greenlet, or (b) sees (1).
 
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};

@@ -1,5 +1,5 @@
-//! Layer 4: the scheduler. `README.md` beside this file has the protocols: park, join, idle, steal,
-//! monitor, deadlock.
+//! Layer 4: the scheduler. `README.md` beside this file has the protocols: park, yield, join, idle,
+//! steal, monitor, deadlock.
 //!
 //! | file | noun |
 //! |---|---|

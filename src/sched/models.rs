@@ -200,7 +200,7 @@ fn who_yields_to_another_is_stolen() {
             move |hub| {
                 hub.push_back(waiting);
                 if !matches!(hub.turn(), Turn::Same) {
-                    hub.push_yielded(yielding);
+                    hub.push_overtaken(yielding);
                 }
                 both.wait();
             }

@@ -119,6 +119,15 @@ impl RunQueue {
         }
     }
 
+    /// Whether there is something that other hubs steal beside something that they do not.
+    #[inline]
+    pub(super) fn is_mixed(&self) -> bool {
+        let has_unstealable =
+            || !self.next.is_empty() || self.ready.has_private() || self.due.has_private();
+        let has_stealable = || self.ready.has_stealable() || self.due.has_stealable();
+        !self.ready.alone && has_unstealable() && has_stealable()
+    }
+
     /// How many there are that other hubs do not steal.
     pub(super) fn unstealable(&self) -> usize {
         usize::from(!self.next.is_empty()) + self.ready.private_len() + self.due.private_len()
@@ -196,8 +205,13 @@ impl Lane {
     }
 
     #[inline]
+    fn has_stealable(&self) -> bool {
+        !self.alone && !self.stealable.is_empty()
+    }
+
+    #[inline]
     fn is_empty(&self) -> bool {
-        !self.has_private() && (self.alone || self.stealable.is_empty())
+        !self.has_private() && !self.has_stealable()
     }
 }
 

@@ -37,7 +37,8 @@ impl Hub {
             // SAFETY: alive: it was runnable.
             self.record_run(unsafe { cell.as_ref() });
         }
-        // SAFETY: this hub had the right to run it, and it is started.
+        // SAFETY: this hub had the right to run it, and it is started. Where there are words that greenlets share
+        // with their worker, each has a block of its own.
         let Left { cell, result, next } = unsafe {
             match self.words {
                 Some(words) => self.resume(cell, words),
@@ -52,7 +53,11 @@ impl Hub {
         match result {
             CoroutineResult::Yield(Handoff::Yield) => {
                 // SAFETY: it is off the CPU, alive, and this hub has the right to run it.
-                self.push_yielded(unsafe { Runnable::new(cell) });
+                let yielded = unsafe { Runnable::new(cell) };
+                match next {
+                    Some(_) => self.push_overtaken(yielded),
+                    None => self.push_yielded(yielded),
+                }
             }
             CoroutineResult::Yield(Handoff::Park(parking)) => self.park(cell, parking),
             CoroutineResult::Return(()) => self.finish(cell),
@@ -70,8 +75,8 @@ impl Hub {
         remote.running.store(cell.as_ptr(), Relaxed);
     }
 
-    /// The switch to a greenlet, under its thread pointer; after a yield straight on to the next one. So who
-    /// yields to another costs one change of the thread pointer, and who yields to itself none.
+    /// The switch to a greenlet, under its thread pointer; after a yield straight on to the next one. So a yield
+    /// to another costs one change of the thread pointer, and one to itself none.
     ///
     /// # Safety
     ///
@@ -79,7 +84,7 @@ impl Hub {
     #[inline]
     unsafe fn resume(&self, mut cell: NonNull<GreenletCell>, words: &Words) -> Left {
         // SAFETY: the caller's promise; both are live blocks: the worker's, and the greenlet's, which runs
-        // nowhere.
+        // nowhere. Nothing is called between, so nobody allocates or computes.
         let mut thread_pointer = unsafe {
             let thread_pointer = self.own_block(cell);
             self.set_float_control(cell, self.float_control);
@@ -88,9 +93,11 @@ impl Hub {
             thread_pointer
         };
         loop {
-            // SAFETY: as above, and for those that `turn` answers with. Up to the next change of the thread
+            // SAFETY: as above. A greenlet that `turn` takes from the queue comes with the right to run it, and is
+            // started; all of a runtime have blocks, or none. Up to the next change of the thread
             // pointer nothing uses thread-locals but the greenlet, and those are its own, and `turn` and
-            // `push_yielded`, which are not inlined.
+            // `push_overtaken`, which are not inlined; between these two nobody allocates. The one that has
+            // yielded has left the CPU, and is not used any more once it is queued.
             unsafe {
                 let coroutine = (*cell.as_ref().run.get()).coroutine.as_mut();
                 let result = coroutine.unwrap_unchecked().resume(self);
@@ -110,7 +117,7 @@ impl Hub {
                         // Before others can see the one that has yielded: see `inspect`.
                         self.begin_run(next);
                         // Not before its thread pointer is free, for then another hub may run it.
-                        self.push_yielded(Runnable::new(cell));
+                        self.push_overtaken(Runnable::new(cell));
                         (cell, thread_pointer) = (next, next_thread_pointer);
                     }
                     Turn::Hub(next) => {
@@ -125,12 +132,13 @@ impl Hub {
         }
     }
 
-    /// The switch to a greenlet that shares its worker's thread-locals.
+    /// The switch to a greenlet that shares its worker's thread-locals. Not inlined, because it uses one, and its
+    /// caller changes the thread pointer.
     ///
     /// # Safety
     ///
     /// The caller has the right to run the greenlet, which is started.
-    #[inline]
+    #[inline(never)]
     unsafe fn resume_sharing(&self, cell: NonNull<GreenletCell>) -> Left {
         current::set(Current::new(self, cell.as_ptr()));
         // SAFETY: alive, and `run` is the hub's until the greenlet runs (caller).
@@ -175,10 +183,11 @@ impl Hub {
     ///
     /// # Safety
     ///
-    /// The caller has the right to run the greenlet, and nobody computes before it runs.
+    /// The caller has the right to run the greenlet. What runs before it does not compute, or only as an allocator
+    /// might, which greenlets call with any setting.
     #[inline]
     unsafe fn set_float_control(&self, cell: NonNull<GreenletCell>, present: FloatControl) {
-        // SAFETY: alive, and the caller's; it runs next.
+        // SAFETY: alive, and the caller's; it is the next that computes (caller).
         unsafe {
             let of_greenlet = *cell.as_ref().float_control.get();
             if of_greenlet != present {

@@ -2,8 +2,8 @@
 //!
 //! malloc keeps two words per thread: its cache and its arena. A greenlet that had its own
 //! would start with a cold cache, and take it along when it moves. So a greenlet uses its
-//! worker's: they are copied in when the worker switches to it, and *back* when it switches
-//! away, because malloc may change them at any call (when the arena is exhausted).
+//! worker's: they are copied in when the worker switches to it, and *back*, or on to the next greenlet, when
+//! it switches away, because malloc may change them at any call (when the arena is exhausted).
 //!
 //! glibc 2.41 has a third, the state of the vDSO's `getrandom`. It must never be in two
 //! blocks: after a `fork` the child's glibc collects it from every thread on its lists, and
@@ -39,7 +39,7 @@ impl Words {
     }
 
     /// Gives the block at `to` the words of the block at `from`, whose thread is then to run on
-    /// the former: on every switch, in both directions.
+    /// the former: on every switch, from the worker, to it, or to the next greenlet.
     ///
     /// # Safety
     ///
