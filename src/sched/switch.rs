@@ -14,14 +14,6 @@ use crate::arch::{self, FloatControl};
 use crate::tls::{self, Words};
 use crate::waker::{Header, Waker};
 
-/// How the last greenlet of a row left the CPU.
-struct Left {
-    cell: NonNull<GreenletCell>,
-    result: CoroutineResult<Handoff, ()>,
-    /// Was taken from the queue before that one is back in it, and is to run next.
-    next: Option<Runnable>,
-}
-
 impl Hub {
     /// Runs a greenlet until it parks, yields or ends; after a yield the next one in turn, and so on. Answers
     /// with one that is to run before any other.
@@ -39,12 +31,29 @@ impl Hub {
         }
         // SAFETY: this hub had the right to run it, and it is started. Where there are words that greenlets share
         // with their worker, each has a block of its own.
-        let Left { cell, result, next } = unsafe {
+        unsafe {
             match self.words {
                 Some(words) => self.resume(cell, words),
-                None => self.resume_sharing(cell),
+                None => {
+                    self.resume_sharing(cell);
+                    None
+                }
             }
-        };
+        }
+    }
+
+    /// A greenlet has left the CPU, and the hub is back under its own thread pointer.
+    ///
+    /// # Safety
+    ///
+    /// This hub had the right to run it, and gives it up.
+    #[inline]
+    unsafe fn settle(
+        &self,
+        cell: NonNull<GreenletCell>,
+        result: CoroutineResult<Handoff, ()>,
+        is_overtaken: bool,
+    ) {
         self.remote().running.store(ptr::null_mut(), Relaxed);
         if self.recorder.takes_part() {
             // SAFETY: alive: its end is seen below.
@@ -52,17 +61,17 @@ impl Hub {
         }
         match result {
             CoroutineResult::Yield(Handoff::Yield) => {
-                // SAFETY: it is off the CPU, alive, and this hub has the right to run it.
+                // SAFETY: it is alive, and the right to run it is this hub's (caller).
                 let yielded = unsafe { Runnable::new(cell) };
-                match next {
-                    Some(_) => self.push_overtaken(yielded),
-                    None => self.push_yielded(yielded),
+                if is_overtaken {
+                    self.push_overtaken(yielded);
+                } else {
+                    self.push_yielded(yielded);
                 }
             }
             CoroutineResult::Yield(Handoff::Park(parking)) => self.park(cell, parking),
             CoroutineResult::Return(()) => self.finish(cell),
         }
-        next
     }
 
     /// The greenlet runs next.
@@ -71,7 +80,7 @@ impl Hub {
         let remote = self.remote();
         remote.counters.switches.increment();
         self.grant_budget();
-        // Relaxed, here and in `switch_in`: see `inspect`, whose barrier does for both.
+        // Relaxed, here and in `settle`: see `inspect`, whose barrier does for both.
         remote.running.store(cell.as_ptr(), Relaxed);
     }
 
@@ -82,7 +91,7 @@ impl Hub {
     ///
     /// The caller has the right to run the greenlet, which is started and has a block.
     #[inline]
-    unsafe fn resume(&self, mut cell: NonNull<GreenletCell>, words: &Words) -> Left {
+    unsafe fn resume(&self, mut cell: NonNull<GreenletCell>, words: &Words) -> Option<Runnable> {
         // SAFETY: the caller's promise; both are live blocks: the worker's, and the greenlet's, which runs
         // nowhere. Nothing is called between, so nobody allocates or computes.
         let mut thread_pointer = unsafe {
@@ -125,7 +134,8 @@ impl Hub {
                         self.reset_float_control(cell);
                         tls::set_thread_pointer(self.thread_pointer);
                         words.copy(thread_pointer, self.thread_pointer);
-                        return Left { cell, result, next };
+                        self.settle(cell, result, next.is_some());
+                        return next;
                     }
                 }
             }
@@ -139,7 +149,7 @@ impl Hub {
     ///
     /// The caller has the right to run the greenlet, which is started.
     #[inline(never)]
-    unsafe fn resume_sharing(&self, cell: NonNull<GreenletCell>) -> Left {
+    unsafe fn resume_sharing(&self, cell: NonNull<GreenletCell>) {
         current::set(Current::new(self, cell.as_ptr()));
         // SAFETY: alive, and `run` is the hub's until the greenlet runs (caller).
         let result = unsafe {
@@ -150,11 +160,8 @@ impl Hub {
             result
         };
         current::set(Current::new(self, ptr::null()));
-        Left {
-            cell,
-            result,
-            next: None,
-        }
+        // SAFETY: it has left the CPU, and this hub had the right to run it (caller).
+        unsafe { self.settle(cell, result, false) };
     }
 
     /// Prepares a greenlet's block for this hub, and answers with its thread pointer.
