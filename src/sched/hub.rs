@@ -187,6 +187,8 @@ impl Hub {
         guard.disarm();
     }
 
+    /// Not inlined: it changes the thread pointer, and its caller uses a thread-local.
+    #[inline(never)]
     fn run_greenlets(&self) {
         self.attend_recording();
         let mut next = None;

@@ -238,6 +238,14 @@ pub(super) fn record_wake(greenlet: &GreenletCell, current: Current) {
     greenlet.set_ready_at(woken.unwrap_or(0));
 }
 
+/// A greenlet was cancelled before it parked on this hub.
+// Its caller changes the thread pointer, and this uses a thread-local.
+#[cold]
+#[inline(never)]
+pub(super) fn record_cancelled_park(greenlet: &GreenletCell) {
+    record_wake(greenlet, current::get());
+}
+
 /// A hub of the runtime is blocked.
 pub(super) fn record_long_run(runtime: u16, blocked: &BlockedHub) {
     record::record_outside(|recording| Event::LongRun {

@@ -251,7 +251,7 @@ impl Hub {
         // SAFETY: as above.
         let Ok(waker) = (unsafe { Header::begin_park(cell.cast(), parking.shielded) }) else {
             if self.recorder.takes_part() {
-                recording::record_wake(greenlet, current::get());
+                recording::record_cancelled_park(greenlet);
             }
             // SAFETY: it was cancelled and does not park, so this hub has the right to run it.
             return self.push_back(unsafe { Runnable::new(cell) });
