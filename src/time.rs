@@ -21,7 +21,8 @@ use crate::greenlet::sleep_until;
 /// greenlet::run(|| {
 ///     let start = time::Instant::now();
 ///     let ticks: Vec<_> = time::interval(Duration::from_millis(2)).take(3).collect();
-///     assert_eq!(ticks[2] - ticks[0], Duration::from_millis(4));
+///     // Later if the machine was so busy that a tick was missed.
+///     assert!(ticks[2] - ticks[0] >= Duration::from_millis(4));
 ///     assert!(start.elapsed() >= Duration::from_millis(4));
 /// });
 /// ```

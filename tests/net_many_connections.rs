@@ -149,6 +149,7 @@ fn round(connections: usize, queue: Queue) {
     let serving = accepting.join().unwrap();
     // After an overflow the kernel may take a packet that comes behind the end of a connection for a new
     // one (SYN cookies). Nobody is at its other end.
+    assert!(serving.len() >= connections, "{}", serving.len());
     let ghosts = serving.len() - connections;
     assert!(ghosts == 0 || queue == Queue::Short, "{ghosts}");
     wait_until(|| {
@@ -159,7 +160,7 @@ fn round(connections: usize, queue: Queue) {
             >= connections
     });
     for (descriptor, _) in serving.iter().filter(|(_, served)| !served.is_finished()) {
-        // SAFETY: takes numbers only. It waits for a ghost, so the descriptor is that one's.
+        // SAFETY: takes numbers only. The descriptor is a ghost's, or of a connection that was reset.
         unsafe { libc::shutdown(*descriptor, libc::SHUT_RDWR) };
     }
     let (mut well, mut reset, mut empty) = (0, 0, 0);

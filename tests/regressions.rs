@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use greenlet::net::{TcpListener, TcpStream};
 use greenlet::{Builder, Runtime};
+use support::child;
 use support::process::wait_until;
 use support::watchdog::Watchdog;
 
@@ -408,6 +409,50 @@ fn a_join_may_be_cancelled_when_the_result_is_there_and_its_drop_waits() {
 
 #[test]
 fn who_yields_after_a_wake_does_not_wait_for_who_was_woken() {
+    yield_after_a_wake();
+}
+
+/// Where the hub queues who yields before it looks for the next one.
+#[test]
+fn who_yields_after_a_wake_that_is_recorded_does_not_wait_for_who_was_woken() {
+    let test = "who_yields_after_a_wake_that_is_recorded_does_not_wait_for_who_was_woken";
+    child::passes(test, &[("GREENLET_TRACE", "flight")], yield_after_a_wake);
+}
+
+/// The other hub sleeps, and has to be told of who yields.
+#[test]
+fn who_yields_does_not_wait_for_a_pinned_one_whose_time_has_come() {
+    let _watchdog = Watchdog::arm(LONG, "a yield behind a pinned greenlet");
+    let runtime = Runtime::builder()
+        .hubs(2)
+        .blocked_after(Duration::from_secs(3600))
+        .build()
+        .unwrap();
+    for _ in 0..20 {
+        runtime.run(|| {
+            let turns = Arc::new(AtomicUsize::new(0));
+            let here = greenlet::hub_id().unwrap();
+            let computing = greenlet::Builder::new().hub(here).spawn({
+                let turns = turns.clone();
+                move || {
+                    greenlet::sleep(Duration::from_millis(10));
+                    let before = turns.load(SeqCst);
+                    while turns.load(SeqCst) == before {
+                        std::hint::spin_loop();
+                    }
+                }
+            });
+            let computing = computing.unwrap();
+            while !computing.is_finished() {
+                turns.fetch_add(1, SeqCst);
+                greenlet::yield_now();
+            }
+            computing.join().unwrap();
+        });
+    }
+}
+
+fn yield_after_a_wake() {
     let _watchdog = Watchdog::arm(LONG, "a yield behind the next slot");
     let runtime = Runtime::builder()
         .hubs(2)

@@ -245,7 +245,9 @@ impl Hub {
             .inspect(|_| self.found_work())
     }
 
+    /// Not inlined: a deque of another hub may use a thread-local, and the caller changes the thread pointer.
     #[cold]
+    #[inline(never)]
     fn find_work_slow(&self) -> Option<Runnable> {
         self.moment.set(0);
         self.attend();

@@ -78,7 +78,7 @@ pub(super) struct Remote {
     /// The greenlet whose park this hub is committing; null otherwise. The hub writes it, who
     /// cancels reads it.
     pub(super) committing: AtomicPtr<GreenletCell>,
-    /// The greenlet that runs on this hub, or is about to; null while the hub does something else. The hub writes it,
+    /// The greenlet that runs on this hub, is about to or has just yielded; null while the hub does something else. The hub writes it,
     /// the monitor reads it.
     pub(super) running: AtomicPtr<GreenletCell>,
     /// The kernel's number of the worker; 0 before it has begun, -1 when it has ended. Written by the

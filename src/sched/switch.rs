@@ -93,7 +93,7 @@ impl Hub {
     #[inline]
     unsafe fn resume(&self, mut cell: NonNull<GreenletCell>, words: &Words) -> Option<Runnable> {
         // SAFETY: the caller's promise; both are live blocks: the worker's, and the greenlet's, which runs
-        // nowhere. Nothing is called between, so nobody allocates or computes.
+        // nowhere. Nobody allocates or computes between.
         let mut thread_pointer = unsafe {
             let thread_pointer = self.own_block(cell);
             self.set_float_control(cell, self.float_control);
@@ -105,8 +105,9 @@ impl Hub {
             // SAFETY: as above. A greenlet that `turn` takes from the queue comes with the right to run it, and is
             // started; all of a runtime have blocks, or none. Up to the next change of the thread
             // pointer nothing uses thread-locals but the greenlet, and those are its own, and `turn` and
-            // `push_overtaken`, which are not inlined; between these two nobody allocates. The one that has
-            // yielded has left the CPU, and is not used any more once it is queued.
+            // `push_overtaken`, which are not inlined; between these two nobody allocates, and nobody computes, but for
+            // an allocator. `settle` has no thread-local either, and what it calls has none or is not inlined. Who has
+            // left the CPU is not used any more once it is queued or settled.
             unsafe {
                 let coroutine = (*cell.as_ref().run.get()).coroutine.as_mut();
                 let result = coroutine.unwrap_unchecked().resume(self);

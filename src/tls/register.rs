@@ -26,7 +26,7 @@ pub(super) fn is_by_system_call() -> bool {
 /// # Safety
 ///
 /// `tp` is that of a [`Block`](super::Block) on which nobody else is, or the calling thread's own.
-/// Nothing that was computed from the old one is used until it is put back: the caller has no
+/// Nothing that was computed from the old one is used until the thread is under it again: the caller has no
 /// thread-local, and nothing that has one can be inlined into it.
 #[inline(always)]
 pub(crate) unsafe fn set_thread_pointer(tp: usize) {
