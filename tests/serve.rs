@@ -261,6 +261,48 @@ fn a_trace_is_streamed_and_recording_ends_with_the_client() {
     });
 }
 
+/// Nothing that was recorded before is sent, as that a greenlet was spawned.
+#[cfg(feature = "analysis")]
+#[test]
+fn who_comes_while_recording_is_on_is_told_of_the_greenlets_that_are_there() {
+    use greenlet::trace::Event;
+    use greenlet::trace::analysis::Stream;
+
+    const NAME: &str = "who_comes_while_recording_is_on_is_told_of_the_greenlets_that_are_there";
+    child::alone(NAME, || {
+        let _watchdog = watched();
+        let folder = TempDir::new();
+        let path = folder.join("top");
+        let _server = serve(&path).unwrap();
+        trace::start(Options::flight()).unwrap();
+        let waiting = |stream: &Stream, event: &Event| match event {
+            Event::Status { name, .. } => stream.text(*name) == Some("waiting"),
+            _ => false,
+        };
+        runtime(1).run(|| {
+            let waits = greenlet::Builder::new().name("waiting".into());
+            let waits = waits.spawn(greenlet::park).unwrap();
+            // What tells of it is some blocks old.
+            (0..100_000).for_each(|_| greenlet::yield_now());
+            let mut client = Client::connect(&path);
+            client.send("trace");
+            assert_eq!(client.line(), "ok stream\n");
+            let (mut stream, mut piece) = (Stream::new(), vec![0; 4096]);
+            loop {
+                let length = client.0.read(&mut piece).expect("a trace");
+                assert!(length > 0, "nobody was told of");
+                stream.feed(&piece[..length]).unwrap();
+                if (stream.take().iter()).any(|record| waiting(&stream, &record.event)) {
+                    break;
+                }
+                (0..1000).for_each(|_| greenlet::yield_now());
+            }
+            waits.thread().unpark();
+            waits.join().unwrap();
+        });
+    });
+}
+
 #[test]
 fn a_client_that_reads_nothing_is_dropped_and_slows_nobody() {
     const NAME: &str = "a_client_that_reads_nothing_is_dropped_and_slows_nobody";

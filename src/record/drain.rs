@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use super::block::{BlockHeader, Content};
+use super::clock::Pair;
 use super::event::{self, Event};
 use super::file::FileWriter;
 use super::ring::Ring;
@@ -64,10 +65,10 @@ impl<W: Write> Drain<W> {
         self.lost
     }
 
-    /// Writes what greenlets do at this moment.
-    pub(crate) fn statuses(&mut self, events: &[Event]) -> io::Result<()> {
+    /// Writes what greenlets did at a moment.
+    pub(crate) fn statuses(&mut self, at: Pair, events: &[Event]) -> io::Result<()> {
         self.drain_texts()?;
-        self.file.statuses(self.session.clock(), events)
+        self.file.statuses(at, events)
     }
 
     /// Writes all that is left; what comes after this moment, or the end of recording, does not belong to it.

@@ -78,14 +78,14 @@ impl<W: Write> FileWriter<W> {
         Ok(())
     }
 
-    /// Writes what greenlets do at this moment.
-    pub(crate) fn statuses(&mut self, clock: Clock, events: &[Event]) -> io::Result<()> {
+    /// Writes what greenlets did at a moment.
+    pub(crate) fn statuses(&mut self, at: Pair, events: &[Event]) -> io::Result<()> {
         /// Of one block.
         const WORDS: usize = 1 << 16;
         let Pair {
             ticks: base_ticks,
             nanos: base_nanos,
-        } = clock.pair();
+        } = at;
         let header = BlockHeader {
             base_ticks,
             base_nanos,

@@ -222,8 +222,8 @@ fn write_snapshot(session: Arc<Session>, path: &Path, last: Option<Duration>) ->
         clock::now().saturating_sub(last.as_nanos() as u64).max(1)
     });
     let statuses = sched::statuses(&session);
-    let mut drain = Drain::begin(session, file, since)?;
-    drain.statuses(&statuses)?;
+    let mut drain = Drain::begin(session.clone(), file, since)?;
+    drain.statuses(session.clock().pair(), &statuses)?;
     drain.end()
 }
 
@@ -267,7 +267,8 @@ fn start_thread(
     let drain = streamed.map(|file| {
         let file = BufWriter::with_capacity(BUFFER, file);
         let mut drain = Drain::begin(session.clone(), file, 0)?;
-        drain.statuses(&sched::statuses(&session))?;
+        let statuses = sched::statuses(&session);
+        drain.statuses(session.clock().pair(), &statuses)?;
         drain.checkpoint()?;
         Ok::<_, io::Error>(drain)
     });

@@ -151,6 +151,13 @@ fn send_all(
     subscription: &Subscription,
     drain: &mut Drain<impl Write>,
 ) -> io::Result<()> {
+    if subscription.since > 0 {
+        // The hubs have told of those that were there before. The moment comes first: who ends meanwhile ends
+        // behind it.
+        let session = &subscription.session;
+        let now = session.clock().pair();
+        drain.statuses(now, &sched::statuses(session))?;
+    }
     loop {
         if subscription.is_over() {
             return drain.end();
