@@ -423,11 +423,7 @@ fn who_yields_after_a_wake_that_is_recorded_does_not_wait_for_who_was_woken() {
 #[test]
 fn who_yields_does_not_wait_for_a_pinned_one_whose_time_has_come() {
     let _watchdog = Watchdog::arm(LONG, "a yield behind a pinned greenlet");
-    let runtime = Runtime::builder()
-        .hubs(2)
-        .blocked_after(Duration::from_secs(3600))
-        .build()
-        .unwrap();
+    let runtime = support::runtime(2);
     for _ in 0..20 {
         runtime.run(|| {
             let turns = Arc::new(AtomicUsize::new(0));
@@ -454,12 +450,8 @@ fn who_yields_does_not_wait_for_a_pinned_one_whose_time_has_come() {
 
 fn yield_after_a_wake() {
     let _watchdog = Watchdog::arm(LONG, "a yield behind the next slot");
-    let runtime = Runtime::builder()
-        .hubs(2)
-        // Otherwise the monitor helps, sooner or later.
-        .blocked_after(Duration::from_secs(3600))
-        .build()
-        .unwrap();
+    // One without the monitor, which helps sooner or later.
+    let runtime = support::runtime(2);
     for _ in 0..20 {
         runtime.run(|| {
             let yielded = Arc::new(AtomicUsize::new(0));
