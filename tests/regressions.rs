@@ -15,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use greenlet::net::{TcpListener, TcpStream};
+use greenlet::trace::{self, Options};
 use greenlet::{Builder, Runtime};
 use support::child;
 use support::process::wait_until;
@@ -416,7 +417,10 @@ fn who_yields_after_a_wake_does_not_wait_for_who_was_woken() {
 #[test]
 fn who_yields_after_a_wake_that_is_recorded_does_not_wait_for_who_was_woken() {
     let test = "who_yields_after_a_wake_that_is_recorded_does_not_wait_for_who_was_woken";
-    child::passes(test, &[("GREENLET_TRACE", "flight")], yield_after_a_wake);
+    child::alone(test, || {
+        trace::start(Options::flight()).unwrap();
+        yield_after_a_wake();
+    });
 }
 
 /// The other hub sleeps, and has to be told of who yields.
