@@ -215,22 +215,29 @@ impl Hub {
         }
     }
 
-    /// What comes after a greenlet that has yielded, and is in no queue yet.
+    /// What comes after a greenlet that has yielded, and is in no queue yet. If the hub need not go home for it,
+    /// it is recorded.
     ///
     /// Called under that greenlet's thread pointer; it finds `errno` as it was. Not inlined, because its caller
     /// changes the thread pointer.
     #[inline(never)]
-    pub(super) fn turn(&self) -> Turn {
+    pub(super) fn turn(&self, yielded: &GreenletCell) -> Turn {
         let tick = self.tick.get().wrapping_add(1);
-        if tick.is_multiple_of(LOOK_AROUND) || self.recorder.takes_part() {
+        if tick.is_multiple_of(LOOK_AROUND) {
             return Turn::Hub(None);
         }
         self.tick.set(tick);
-        match errno::keep(|| self.queue.pop()) {
-            None => Turn::Same,
-            Some(next) if next.is_started() => Turn::Next(next),
-            Some(next) => Turn::Hub(Some(next)),
-        }
+        errno::keep(|| {
+            let next = self.queue.pop();
+            if next.as_ref().is_some_and(|next| !next.is_started()) {
+                return Turn::Hub(next);
+            }
+            let runs = next.as_ref().map_or(yielded, Runnable::cell);
+            if self.recorder.takes_part() && !self.record_turn(yielded, runs) {
+                return Turn::Hub(next);
+            }
+            next.map_or(Turn::Same, Turn::Next)
+        })
     }
 
     #[inline]

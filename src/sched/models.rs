@@ -199,7 +199,7 @@ fn who_yields_to_another_is_stolen() {
             let [yielding, waiting] = greenlets.each_ref().map(Stackless::runnable);
             move |hub| {
                 hub.push_back(waiting);
-                if !matches!(hub.turn(), Turn::Same) {
+                if !matches!(hub.turn(yielding.cell()), Turn::Same) {
                     hub.push_overtaken(yielding);
                 }
                 both.wait();

@@ -36,7 +36,9 @@ impl Hub {
         }
     }
 
+    // Not inlined: it uses a thread-local, and some of its callers' callers change the thread pointer.
     #[cold]
+    #[inline(never)]
     fn catch_up(&self) {
         // What was noted of an earlier recording: a moment before this one began would take up a block.
         self.moment.set(0);
@@ -101,6 +103,20 @@ impl Hub {
         self.moment.set(now.unwrap_or(0));
     }
 
+    /// A greenlet has yielded, and the hub is about to run the next one, or the same: records both. Nothing,
+    /// and answers so, if the hub has to catch up: that may take long, so not while a greenlet is noted as running.
+    ///
+    /// Called under the thread pointer of who has yielded.
+    #[cold]
+    pub(super) fn record_turn(&self, yielded: &GreenletCell, next: &GreenletCell) -> bool {
+        if self.recorder.is_behind() {
+            return false;
+        }
+        self.record_stop(yielded, Stop::Yield);
+        self.record_run(next);
+        true
+    }
+
     /// The hub is about to run it.
     #[cold]
     pub(super) fn record_run(&self, greenlet: &GreenletCell) {
@@ -136,19 +152,8 @@ impl Hub {
 
     /// It has left the CPU.
     #[cold]
-    pub(super) fn record_stop(
-        &self,
-        greenlet: &GreenletCell,
-        result: &CoroutineResult<Handoff, ()>,
-    ) {
+    pub(super) fn record_stop(&self, greenlet: &GreenletCell, why: Stop) {
         let number = greenlet.cell().id().number();
-        let why = match result {
-            CoroutineResult::Yield(Handoff::Yield) => Stop::Yield,
-            CoroutineResult::Yield(Handoff::Park(_)) => {
-                Stop::Wait(wait(greenlet.cell().waits_for()))
-            }
-            CoroutineResult::Return(()) => Stop::End,
-        };
         let run = greenlet.runs();
         let ended = self.with_recording(|recording, at| {
             let event = Event::Stop {
@@ -192,6 +197,15 @@ impl Hub {
             Outcome::Cancelled if !commits => Source::Unknown,
             Outcome::Woken | Outcome::Cancelled => by,
         }
+    }
+}
+
+/// Why a greenlet has left the CPU.
+pub(super) fn stop(greenlet: &GreenletCell, result: &CoroutineResult<Handoff, ()>) -> Stop {
+    match result {
+        CoroutineResult::Yield(Handoff::Yield) => Stop::Yield,
+        CoroutineResult::Yield(Handoff::Park(_)) => Stop::Wait(wait(greenlet.cell().waits_for())),
+        CoroutineResult::Return(()) => Stop::End,
     }
 }
 

@@ -57,7 +57,8 @@ impl Hub {
         self.remote().running.store(ptr::null_mut(), Relaxed);
         if self.recorder.takes_part() {
             // SAFETY: alive: its end is seen below.
-            self.record_stop(unsafe { cell.as_ref() }, &result);
+            let greenlet = unsafe { cell.as_ref() };
+            self.record_stop(greenlet, recording::stop(greenlet, &result));
         }
         match result {
             CoroutineResult::Yield(Handoff::Yield) => {
@@ -112,7 +113,7 @@ impl Hub {
                 let coroutine = (*cell.as_ref().run.get()).coroutine.as_mut();
                 let result = coroutine.unwrap_unchecked().resume(self);
                 let turn = match result {
-                    CoroutineResult::Yield(Handoff::Yield) => self.turn(),
+                    CoroutineResult::Yield(Handoff::Yield) => self.turn(cell.as_ref()),
                     _ => Turn::Hub(None),
                 };
                 match turn {

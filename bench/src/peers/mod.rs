@@ -156,8 +156,13 @@ impl Peer {
         let one_worker = params.workers() == 1;
         match self {
             Self::Greenlet => true,
-            // Its memory is what differs.
-            Self::GreenletShared => matches!(row, Row::Idle | Row::Conns),
+            // Memory, and what a switch costs, is what differs. With more workers it would matter where a greenlet has
+            // started, for there it stays.
+            Self::GreenletShared => match row {
+                Row::Idle | Row::Conns => true,
+                Row::Switch | Row::Yield | Row::SpawnSeq | Row::Pingpong => one_worker,
+                _ => false,
+            },
             Self::GreenletFlight | Self::GreenletStream => {
                 matches!(row, Row::Trace | Row::Yield)
             }
