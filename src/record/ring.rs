@@ -204,7 +204,7 @@ impl Writer {
     pub(crate) fn record(&self, event: Event, at: Option<u64>) -> u64 {
         let ticks = at.unwrap_or_else(|| self.clock.now());
         if !Context::may_be_brief(event) {
-            return self.record_long(&event.encode(), ticks);
+            return self.record_long(event.encode(), ticks);
         }
         let since = ticks.wrapping_sub(self.base_ticks.get());
         let next = self.next.get();
@@ -215,30 +215,31 @@ impl Writer {
                 self.recorded(next + 1);
                 ticks
             }
-            _ => self.record_whole(&event.encode(), ticks),
+            _ => self.record_whole(event.encode(), ticks),
         }
     }
 
     /// Records an event that is brief mostly, but not this time.
     #[cold]
     #[inline(never)]
-    fn record_whole(&self, event: &Encoded, ticks: u64) -> u64 {
+    fn record_whole(&self, event: Encoded, ticks: u64) -> u64 {
         self.record_long(event, ticks)
     }
 
+    // By value, here and below: a reference for the cold case would have the event written to the stack in all.
     #[inline(always)]
-    fn record_long(&self, event: &Encoded, ticks: u64) -> u64 {
+    fn record_long(&self, event: Encoded, ticks: u64) -> u64 {
         // Far off if the clock is a little behind, on another processor.
         let since = ticks.wrapping_sub(self.base_ticks.get());
         let next = self.next.get();
         let end = next + 1 + event.length;
         match self.block().get(next..end) {
             Some(place) if since < Head::TICKS => {
-                place[0].store(Head::new(event, since).0, Relaxed);
+                place[0].store(Head::new(&event, since).0, Relaxed);
                 for (word, place) in event.words[..event.length].iter().zip(&place[1..]) {
                     place.store(*word, Relaxed);
                 }
-                self.context.see_encoded(event, since);
+                self.context.see_encoded(&event, since);
                 self.recorded(end);
                 ticks
             }
@@ -249,7 +250,7 @@ impl Writer {
     /// Records an event in a new block, which has room for any: now, because the block begins now.
     #[cold]
     #[inline(never)]
-    fn record_first(&self, event: &Encoded) -> u64 {
+    fn record_first(&self, event: Encoded) -> u64 {
         let ticks = self.begin_block();
         self.record_long(event, ticks)
     }
