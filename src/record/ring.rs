@@ -226,7 +226,7 @@ impl Writer {
         self.record_long(event, ticks)
     }
 
-    // By value, here and below: a reference for the cold case would have the event written to the stack in all.
+    // By value, here and below: a reference for the cold case would have the event written to the stack in every case.
     #[inline(always)]
     fn record_long(&self, event: Encoded, ticks: u64) -> u64 {
         // Far off if the clock is a little behind, on another processor.

@@ -103,8 +103,8 @@ impl Hub {
         self.moment.set(now.unwrap_or(0));
     }
 
-    /// A greenlet has yielded, and the hub is about to run the next one, or the same: records both. Nothing,
-    /// and answers so, if the hub has to catch up: that may take long, so not while a greenlet is noted as running.
+    /// A greenlet has yielded, and the hub is about to run the next one, or the same: records both. Answers whether
+    /// it did: not if the hub has to catch up, which may take long, so no greenlet is to be noted as running then.
     ///
     /// Called under the thread pointer of who has yielded.
     #[cold]
