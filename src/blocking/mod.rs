@@ -222,10 +222,20 @@ fn recorded<R>(greenlet: Option<u64>, job: impl FnOnce() -> R) -> R {
         return job();
     };
     let thread = TaskId::current().as_raw() as u32;
-    sched::record(|_, _| Event::JobBegin { thread, greenlet });
+    record_begin(thread, greenlet);
     let result = job();
-    sched::record(|_, _| Event::JobEnd { thread });
+    record_end(thread);
     result
+}
+
+#[cold]
+fn record_begin(thread: u32, greenlet: u64) {
+    sched::record(|_| Event::JobBegin { thread, greenlet });
+}
+
+#[cold]
+fn record_end(thread: u32) {
+    sched::record(|_| Event::JobEnd { thread });
 }
 
 /// Hands the job to the pool, or does it here if the pool has no thread and can get none.

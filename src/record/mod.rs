@@ -7,6 +7,7 @@
 //! | `clock` | what tells the time of events |
 //! | `ring` | the last events of one writer |
 //! | `texts` | texts that events refer to |
+//! | `name` | what an event calls something |
 //! | `session` | all of this, from when recording is switched on to when it is switched off |
 //! | `recorder` | who records |
 //! | `recording` | what it records with, while recording is on |
@@ -21,6 +22,7 @@ mod clock;
 mod drain;
 mod event;
 mod file;
+mod name;
 mod recorder;
 mod recording;
 mod ring;
@@ -39,6 +41,7 @@ pub use trigger::Trigger;
 
 pub(crate) use block::Owner;
 pub(crate) use drain::Drain;
+pub(crate) use name::Name;
 pub(crate) use recorder::{
     Recorder, claim, is_a_parents, is_on, record_outside, session, start, stop, this_thread,
 };

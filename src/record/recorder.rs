@@ -277,8 +277,8 @@ impl Recorder {
     fn join(&self, session: Option<Arc<Session>>) {
         self.epoch
             .set(session.as_ref().map_or(0, |session| session.epoch()));
-        *self.recording.borrow_mut() =
-            session.and_then(|session| Recording::join(session, self.owner));
+        let recording = session.and_then(|session| Recording::join(session, self.owner));
+        drop(self.recording.replace(recording));
     }
 
     /// Calls `f` with what is recorded with; `None` if recording is off.
@@ -286,5 +286,21 @@ impl Recorder {
     pub(crate) fn with<T>(&self, f: impl FnOnce(&Recording) -> T) -> Option<T> {
         let recording = self.recording.borrow();
         recording.as_ref().map(f)
+    }
+
+    /// What is recorded with, if this recorder need not catch up.
+    ///
+    /// # Safety
+    ///
+    /// This recorder does not catch up while that is used.
+    // A borrow that is counted is two stores and two loads, a tenth of an event.
+    #[inline(always)]
+    pub(crate) unsafe fn at_hand(&self) -> Option<&Recording> {
+        if self.is_behind() {
+            return None;
+        }
+        // SAFETY: only `join` changes it, which is part of catching up.
+        let recording = unsafe { self.recording.try_borrow_unguarded() };
+        recording.ok()?.as_ref()
     }
 }

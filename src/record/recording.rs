@@ -1,15 +1,13 @@
 //! What a recorder has while recording is on.
 
-use std::cell::Cell;
-use std::panic::Location;
 use std::sync::Arc;
 
 use super::accounts::Accounts;
 use super::block::Owner;
 use super::event::{Event, Greenlet, Source, Text};
+use super::name::{KnownNames, Name};
 use super::ring::Writer;
 use super::session::Session;
-use super::texts::Texts;
 use crate::lock::StaticMutex;
 
 /// A recorder's part in a session. Used by one thread at a time.
@@ -20,27 +18,8 @@ pub(crate) struct Recording {
     /// As the session has them, which is far away.
     nanos_per_tick: u64,
     began: u64,
-    /// Texts of `'static` strings and places whose numbers are known, by address and length.
-    texts: Box<[Cell<Known>]>,
+    known: KnownNames,
     accounts: Option<Arc<StaticMutex<Accounts>>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Known {
-    address: usize,
-    length: usize,
-    text: Text,
-}
-
-/// How many texts are remembered.
-const KNOWN: usize = 256;
-
-impl Known {
-    const NONE: Self = Self {
-        address: 0,
-        length: 0,
-        text: 0,
-    };
 }
 
 impl Recording {
@@ -50,8 +29,7 @@ impl Recording {
             writer: session.add_ring(owner)?,
             nanos_per_tick: session.nanos_per_tick(),
             began: session.began(),
-            // Not by way of the stack, which may be a small greenlet's.
-            texts: vec![Cell::new(Known::NONE); KNOWN].into_boxed_slice(),
+            known: KnownNames::default(),
             accounts: session.add_accounts(),
             session,
         })
@@ -61,6 +39,12 @@ impl Recording {
     #[inline(always)]
     pub(crate) fn record(&self, event: Event, at: Option<u64>) -> u64 {
         self.writer.record(event, at)
+    }
+
+    /// The same, if that takes no call. `None` if nothing was recorded.
+    #[inline(always)]
+    pub(crate) fn try_record(&self, event: Event, at: Option<u64>) -> Option<u64> {
+        self.writer.try_record(event, at)
     }
 
     /// How many bytes its ring has.
@@ -108,37 +92,23 @@ impl Recording {
         self.session.texts().number(text)
     }
 
-    /// The number of a text that stays where it is.
-    #[inline]
-    pub(crate) fn label(&self, label: &'static str) -> Text {
-        self.known(label.as_ptr().addr(), label.len(), |texts| {
-            texts.number(label)
-        })
+    /// The number of a name, if it has none or is known here.
+    #[inline(always)]
+    pub(crate) fn known(&self, name: Name<'_>) -> Option<Text> {
+        self.known.get(name)
     }
 
-    /// The number of a place in the source: its file, line and column.
-    #[inline]
-    pub(crate) fn place(&self, place: &'static Location<'static>) -> Text {
-        let address = std::ptr::from_ref(place).addr();
-        self.known(address, usize::MAX, |texts| {
-            texts.number(&place.to_string())
-        })
-    }
-
-    #[inline]
-    fn known(&self, address: usize, length: usize, number: impl FnOnce(&Texts) -> Text) -> Text {
-        // Places and texts lie at multiples of eight, or close together.
-        let slot = &self.texts[(address ^ address >> 8) / 8 % KNOWN];
-        let known = slot.get();
-        if (known.address, known.length) == (address, length) {
-            return known.text;
+    /// The number of a name.
+    pub(crate) fn number(&self, name: Name<'_>) -> Text {
+        if let Some(text) = self.known(name) {
+            return text;
         }
-        let text = number(self.session.texts());
-        slot.set(Known {
-            address,
-            length,
-            text,
-        });
+        let text = match name {
+            Name::None => 0,
+            Name::Label(text) | Name::Text(text) => self.text(text),
+            Name::Place(place) => self.text(&place.to_string()),
+        };
+        self.known.insert(name, text);
         text
     }
 }

@@ -202,57 +202,76 @@ impl Writer {
     // Where it is known which event it is, little is left of this.
     #[inline(always)]
     pub(crate) fn record(&self, event: Event, at: Option<u64>) -> u64 {
-        let ticks = at.unwrap_or_else(|| self.clock.now());
-        if !Context::may_be_brief(event) {
-            return self.record_long(event.encode(), ticks);
-        }
-        let since = ticks.wrapping_sub(self.base_ticks.get());
-        let next = self.next.get();
-        match self.context.brief(event, since) {
-            Some(word) if next < BLOCK_WORDS => {
-                self.block()[next].store(word, Relaxed);
-                self.context.see(event, since);
-                self.recorded(next + 1);
-                ticks
-            }
-            _ => self.record_whole(event.encode(), ticks),
+        match self.try_record(event, at) {
+            Some(ticks) => ticks,
+            None => self.record_anyway(event, at),
         }
     }
 
-    /// Records an event that is brief mostly, but not this time.
+    /// The same, if that takes no call: one that never comes has registers saved all the same. `None` if nothing was
+    /// recorded.
+    #[inline(always)]
+    pub(crate) fn try_record(&self, event: Event, at: Option<u64>) -> Option<u64> {
+        let ticks = match at {
+            Some(ticks) => ticks,
+            None => self.clock.cycles()?,
+        };
+        self.write(event, ticks)?;
+        Some(ticks)
+    }
+
+    /// In a new block if need be. That has room for any event, which is now then, because the block begins now.
     #[cold]
     #[inline(never)]
-    fn record_whole(&self, event: Encoded, ticks: u64) -> u64 {
-        self.record_long(event, ticks)
+    fn record_anyway(&self, event: Event, at: Option<u64>) -> u64 {
+        let mut ticks = at.unwrap_or_else(|| self.clock.now());
+        if self.write(event, ticks).is_none() {
+            ticks = self.begin_block();
+            self.write(event, ticks).expect("there is room");
+        }
+        ticks
     }
 
-    // By value, here and below: a reference for the cold case would have the event written to the stack in every case.
+    /// `None` if the block has no room.
     #[inline(always)]
-    fn record_long(&self, event: Encoded, ticks: u64) -> u64 {
+    fn write(&self, event: Event, ticks: u64) -> Option<()> {
+        match self.write_brief(event, ticks) {
+            Some(()) => Some(()),
+            None => self.write_whole(event.encode(), ticks),
+        }
+    }
+
+    /// `None` if the block has no room, or the event is not brief.
+    #[inline(always)]
+    fn write_brief(&self, event: Event, ticks: u64) -> Option<()> {
+        let since = ticks.wrapping_sub(self.base_ticks.get());
+        let word = self.context.brief(event, since)?;
+        let next = self.next.get();
+        self.block().get(next)?.store(word, Relaxed);
+        self.context.see(event, since);
+        self.recorded(next + 1);
+        Some(())
+    }
+
+    /// `None` if the block has no room.
+    // By value: a reference would have the event written to the stack first.
+    #[inline(always)]
+    fn write_whole(&self, event: Encoded, ticks: u64) -> Option<()> {
         // Far off if the clock is a little behind, on another processor.
         let since = ticks.wrapping_sub(self.base_ticks.get());
         let next = self.next.get();
         let end = next + 1 + event.length;
-        match self.block().get(next..end) {
-            Some(place) if since < Head::TICKS => {
-                place[0].store(Head::new(&event, since).0, Relaxed);
-                for (word, place) in event.words[..event.length].iter().zip(&place[1..]) {
-                    place.store(*word, Relaxed);
-                }
-                self.context.see_encoded(&event, since);
-                self.recorded(end);
-                ticks
-            }
-            _ => self.record_first(event),
+        let place = self.block().get(next..end)?;
+        if since >= Head::TICKS {
+            return None;
         }
-    }
-
-    /// Records an event in a new block, which has room for any: now, because the block begins now.
-    #[cold]
-    #[inline(never)]
-    fn record_first(&self, event: Encoded) -> u64 {
-        let ticks = self.begin_block();
-        self.record_long(event, ticks)
+        place[0].store(Head::new(&event, since).0, Relaxed);
+        for (word, place) in event.words[..event.length].iter().zip(&place[1..]) {
+            place.store(*word, Relaxed);
+        }
+        self.context.see_encoded(&event, since);
+        self.recorded(end);
+        Some(())
     }
 
     #[inline(always)]

@@ -14,7 +14,7 @@ use super::recording;
 use super::schedule;
 use super::shared::Shared;
 use crate::error::Cancelled;
-use crate::record::{self, Event, Trigger};
+use crate::record::{self, Trigger};
 use crate::waker::{Header, WakeTable};
 
 /// References that exist from the start: the greenlet's own and its join handle's.
@@ -107,7 +107,7 @@ impl<F: FnOnce() -> T, T> Tables<F, T> {
             && record::is_on()
             && !payload.is::<Cancelled>()
         {
-            recording::record(|_, who| Event::Panic { who });
+            recording::record_panic();
             record::pull(Trigger::Panic);
         }
         // SAFETY: as above.

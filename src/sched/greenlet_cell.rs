@@ -281,10 +281,8 @@ impl GreenletCell {
     }
 
     /// One run more. By who is about to run it.
-    pub(super) fn begin_run(&self) -> u16 {
-        let run = self.runs().wrapping_add(1);
-        self.runs.store(run, Relaxed);
-        run
+    pub(super) fn begin_run(&self) {
+        self.runs.store(self.runs().wrapping_add(1), Relaxed);
     }
 
     pub(super) fn pin(&self, hub: usize) {

@@ -103,7 +103,7 @@ pub(crate) use park::{
     unwind_if_cancelled, yield_now,
 };
 pub(crate) use quit::DumpsOnQuit;
-pub(crate) use recording::{record, statuses, who};
+pub(crate) use recording::{record, record_named, statuses, who};
 pub(crate) use shared::{Shared, slot_size, support};
 pub(crate) use spawn::{Spawned, spawn};
 pub(crate) use worker::{end, start};

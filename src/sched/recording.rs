@@ -1,6 +1,10 @@
 //! What the scheduler records, while recording is on. While it is off a hook is one load and a branch.
 //!
 //! A hub records in its own ring, also for the greenlets that it runs; all other threads share one.
+//!
+//! A hook tries what takes no call, and leaves the rest to another function, which comes last and does all of it: so
+//! the hook itself has no registers to save. The rest is a new block, a clock that is the kernel's, a text that was not
+//! met before, and recording that was switched.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -15,7 +19,7 @@ use super::monitor;
 use super::park::Handoff;
 use crate::reason::WaitCell;
 use crate::record::{
-    self, Actor, Ended, Event, Recording, Session, Source, State, Stop, Text, Wait,
+    self, Actor, Ended, Event, Name, Recording, Session, Source, State, Stop, Text, Wait,
 };
 use crate::waker::Outcome;
 
@@ -71,9 +75,14 @@ impl Hub {
     #[inline(always)]
     fn with_recording<T>(&self, f: impl FnOnce(&Recording, Option<u64>) -> T) -> Option<T> {
         self.attend_recording();
+        let at = self.moment();
+        self.recorder.with(|recording| f(recording, at))
+    }
+
+    #[inline(always)]
+    fn moment(&self) -> Option<u64> {
         let at = self.moment.get();
-        self.recorder
-            .with(|recording| f(recording, (at != 0).then_some(at)))
+        (at != 0).then_some(at)
     }
 
     /// The hub has slept; in the poll, if that has `woken` greenlets.
@@ -120,63 +129,81 @@ impl Hub {
     /// The hub is about to run it.
     #[cold]
     pub(super) fn record_run(&self, greenlet: &GreenletCell) {
-        if greenlet.runs() == 0 && !greenlet.has_ready_at() {
-            self.record_status(greenlet);
+        // SAFETY: nothing here has it catch up.
+        if let Some(recording) = unsafe { self.recorder.at_hand() }
+            && !is_untold(greenlet)
+            && let Some(began) = recording.try_record(run(greenlet), self.moment())
+        {
+            self.has_begun(greenlet, recording, began);
+        } else {
+            self.record_run_anyway(greenlet);
         }
-        let run = greenlet.begin_run();
-        let number = greenlet.cell().id().number();
-        self.with_recording(|recording, at| {
-            let event = Event::Run {
-                greenlet: number,
-                run,
-            };
-            let began = recording.record(event, at);
-            self.run_began.set(began);
-            if let Some(ready) = greenlet.take_ready(began)
-                // It may be of an earlier recording.
-                && ready <= began.saturating_sub(recording.session_began())
-            {
-                let latencies = &self.remote().durations.latencies;
-                latencies.count_alone(recording.nanos(ready));
-            }
-        });
-        self.moment.set(0);
     }
 
-    /// It was spawned before that was recorded, and perhaps had not started when recording began.
     #[cold]
     #[inline(never)]
-    fn record_status(&self, greenlet: &GreenletCell) {
-        self.record(|recording| status(greenlet, |text| recording.text(text)));
+    fn record_run_anyway(&self, greenlet: &GreenletCell) {
+        if is_untold(greenlet) {
+            self.record(|recording| status(greenlet, |text| recording.text(text)));
+        }
+        self.with_recording(|recording, at| {
+            let began = recording.record(run(greenlet), at);
+            self.has_begun(greenlet, recording, began);
+        });
+    }
+
+    #[inline(always)]
+    fn has_begun(&self, greenlet: &GreenletCell, recording: &Recording, began: u64) {
+        greenlet.begin_run();
+        self.run_began.set(began);
+        self.moment.set(0);
+        if let Some(ready) = greenlet.take_ready(began)
+            // It may be of an earlier recording.
+            && ready <= began.saturating_sub(recording.session_began())
+        {
+            let latencies = &self.remote().durations.latencies;
+            latencies.count_alone(recording.nanos(ready));
+        }
     }
 
     /// It has left the CPU.
     #[cold]
     pub(super) fn record_stop(&self, greenlet: &GreenletCell, why: Stop) {
-        let number = greenlet.cell().id().number();
-        let run = greenlet.runs();
-        let ended = self.with_recording(|recording, at| {
-            let event = Event::Stop {
-                greenlet: number,
-                run,
-                why,
-            };
-            let ended = recording.record(event, at);
-            let began = self.run_began.replace(0);
-            if began != 0 {
-                let ticks = ended.saturating_sub(began);
-                recording.account_run(number, ticks);
-                let runs = &self.remote().durations.runs;
-                runs.count_alone(recording.nanos(ticks));
-            }
-            ended
+        // SAFETY: nothing here has it catch up.
+        if let Some(recording) = unsafe { self.recorder.at_hand() }
+            && let Some(ended) = recording.try_record(stop(greenlet, why), self.moment())
+        {
+            self.has_stopped(greenlet, why, recording, ended);
+        } else {
+            self.record_stop_anyway(greenlet, why);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn record_stop_anyway(&self, greenlet: &GreenletCell, why: Stop) {
+        self.with_recording(|recording, at| {
+            let ended = recording.record(stop(greenlet, why), at);
+            self.has_stopped(greenlet, why, recording, ended);
         });
+    }
+
+    #[inline(always)]
+    fn has_stopped(&self, greenlet: &GreenletCell, why: Stop, recording: &Recording, ended: u64) {
+        let number = greenlet.cell().id().number();
         if why == Stop::Yield {
-            greenlet.set_ready_at(ended.unwrap_or(0));
+            greenlet.set_ready_at(ended);
         }
         self.stopped.set(number);
         // What the hub does for its park, and the next run, if the hub need not look for it.
-        self.moment.set(ended.unwrap_or(0));
+        self.moment.set(ended);
+        let began = self.run_began.replace(0);
+        if began != 0 {
+            let ticks = ended.saturating_sub(began);
+            let runs = &self.remote().durations.runs;
+            runs.count_alone(recording.nanos(ticks));
+            recording.account_run(number, ticks);
+        }
     }
 
     /// Whoever ends a park at this moment, on this hub.
@@ -200,8 +227,33 @@ impl Hub {
     }
 }
 
+/// Whether it was spawned before that was recorded, and perhaps had not started when recording began.
+#[inline(always)]
+fn is_untold(greenlet: &GreenletCell) -> bool {
+    greenlet.runs() == 0 && !greenlet.has_ready_at()
+}
+
+/// Its next run begins.
+#[inline(always)]
+fn run(greenlet: &GreenletCell) -> Event {
+    Event::Run {
+        greenlet: greenlet.cell().id().number(),
+        run: greenlet.runs().wrapping_add(1),
+    }
+}
+
+/// Its run ends.
+#[inline(always)]
+fn stop(greenlet: &GreenletCell, why: Stop) -> Event {
+    Event::Stop {
+        greenlet: greenlet.cell().id().number(),
+        run: greenlet.runs(),
+        why,
+    }
+}
+
 /// Why a greenlet has left the CPU.
-pub(super) fn stop(greenlet: &GreenletCell, result: &CoroutineResult<Handoff, ()>) -> Stop {
+pub(super) fn why(greenlet: &GreenletCell, result: &CoroutineResult<Handoff, ()>) -> Stop {
     match result {
         CoroutineResult::Yield(Handoff::Yield) => Stop::Yield,
         CoroutineResult::Yield(Handoff::Park(_)) => Stop::Wait(wait(greenlet.cell().waits_for())),
@@ -218,25 +270,31 @@ pub(super) fn is_on(hub: Option<&Hub>) -> bool {
 /// A greenlet's park was ended, by the caller, who has the right to run it.
 #[cold]
 pub(super) fn record_wake(greenlet: &GreenletCell, current: Current) {
-    let number = greenlet.cell().id().number();
+    if let Some(hub) = current.hub()
+        // SAFETY: nothing here has it catch up.
+        && let Some(recording) = unsafe { hub.recorder.at_hand() }
+        && let by = hub.waker(current, greenlet.header().outcome())
+        && let Some(woken) = recording.try_record(wake(greenlet, by), hub.moment())
+    {
+        greenlet.set_ready_at(woken);
+        recording.account_wake(by, greenlet.cell().id().number());
+    } else {
+        record_wake_anyway(greenlet, current);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn record_wake_anyway(greenlet: &GreenletCell, current: Current) {
     let outcome = greenlet.header().outcome();
-    let wake = |by| Event::Wake {
-        greenlet: number,
-        run: greenlet.runs(),
-        by,
-        outcome: match outcome {
-            Outcome::Woken => Ended::Woken,
-            Outcome::Deadline => Ended::Deadline,
-            Outcome::Cancelled => Ended::Cancelled,
-        },
-    };
+    let number = greenlet.cell().id().number();
     let woken = match current.hub() {
         Some(hub) => {
             hub.attend_recording();
             let by = hub.waker(current, outcome);
-            hub.with_recording(|recording, at| {
+            hub.record(|recording| {
                 recording.account_wake(by, number);
-                recording.record(wake(by), at)
+                wake(greenlet, by)
             })
         }
         None => record::record_outside(|recording| {
@@ -246,10 +304,25 @@ pub(super) fn record_wake(greenlet: &GreenletCell, current: Current) {
                 _ => Source::Actor(record::this_thread()),
             };
             recording.account_wake(by, number);
-            wake(by)
+            wake(greenlet, by)
         }),
     };
     greenlet.set_ready_at(woken.unwrap_or(0));
+}
+
+/// A park was ended.
+#[inline(always)]
+fn wake(greenlet: &GreenletCell, by: Source) -> Event {
+    Event::Wake {
+        greenlet: greenlet.cell().id().number(),
+        run: greenlet.runs(),
+        by,
+        outcome: match greenlet.header().outcome() {
+            Outcome::Woken => Ended::Woken,
+            Outcome::Deadline => Ended::Deadline,
+            Outcome::Cancelled => Ended::Cancelled,
+        },
+    }
 }
 
 /// A greenlet was cancelled before it parked on this hub.
@@ -283,36 +356,67 @@ pub(super) fn record_long_run(runtime: u16, blocked: &BlockedHub) {
 pub(super) fn record_spawn(greenlet: &GreenletCell) {
     let cell = greenlet.cell();
     let number = cell.id().number();
-    let ready_at = record(|recording, who| Event::Spawn {
+    let site = Name::Place(cell.spawned_at());
+    let ready_at = record_named(site, |who, site| Event::Spawn {
         greenlet: number,
         parent: match who {
             Actor::Greenlet(parent) => parent,
             Actor::Thread(_) => 0,
         },
-        site: recording.place(cell.spawned_at()),
+        site,
     });
     greenlet.set_ready_at(ready_at.unwrap_or(0));
     if let Some(name) = cell.name() {
-        record(|recording, _| Event::Name {
+        record_named(Name::Text(name), |_, name| Event::Name {
             greenlet: number,
-            name: recording.text(name),
+            name,
         });
     }
 }
 
-/// Records an event of the calling greenlet's or thread's. Answers when that was, in ticks.
+/// The calling greenlet or thread panics.
 #[cold]
-pub(crate) fn record(event: impl FnOnce(&Recording, Actor) -> Event) -> Option<u64> {
+pub(super) fn record_panic() {
+    record(|who| Event::Panic { who });
+}
+
+/// Records an event of the calling greenlet's or thread's. Answers when that was, in ticks.
+// Into its callers, which are cold, as above.
+#[inline(always)]
+pub(crate) fn record(event: impl Fn(Actor) -> Event) -> Option<u64> {
+    record_named(Name::None, |who, _| event(who))
+}
+
+/// The same of an event that has a text.
+#[inline(always)]
+pub(crate) fn record_named(name: Name<'_>, event: impl Fn(Actor, Text) -> Event) -> Option<u64> {
+    try_record(name, &event).or_else(|| record_anyway(name, event))
+}
+
+/// The same of a greenlet's event, if that takes no call. `None` if nothing was recorded.
+#[inline(always)]
+fn try_record(name: Name<'_>, event: impl Fn(Actor, Text) -> Event) -> Option<u64> {
     let current = current::get();
-    match current.hub() {
-        Some(hub) => {
-            let who = current
-                .greenlet()
-                .map(|greenlet| greenlet.cell().id().number());
-            let who = who.map_or_else(record::this_thread, Actor::Greenlet);
-            hub.record(|recording| event(recording, who))
-        }
-        None => record::record_outside(|recording| event(recording, record::this_thread())),
+    let (hub, greenlet) = (current.hub()?, current.greenlet()?);
+    if hub.moment.get() != 0 {
+        return None;
+    }
+    let who = Actor::Greenlet(greenlet.cell().id().number());
+    // SAFETY: this looks at a table.
+    let name = unsafe { hub.recorder.at_hand() }?.known(name)?;
+    let event = event(who, name);
+    // SAFETY: this writes some words.
+    unsafe { hub.recorder.at_hand() }?.try_record(event, None)
+}
+
+#[cold]
+#[inline(never)]
+fn record_anyway(name: Name<'_>, event: impl Fn(Actor, Text) -> Event) -> Option<u64> {
+    let who = who();
+    let event = |recording: &Recording| event(who, recording.number(name));
+    match current::get().hub() {
+        Some(hub) => hub.record(event),
+        None => record::record_outside(event),
     }
 }
 

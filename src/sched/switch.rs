@@ -58,7 +58,7 @@ impl Hub {
         if self.recorder.takes_part() {
             // SAFETY: alive: its end is seen below.
             let greenlet = unsafe { cell.as_ref() };
-            self.record_stop(greenlet, recording::stop(greenlet, &result));
+            self.record_stop(greenlet, recording::why(greenlet, &result));
         }
         match result {
             CoroutineResult::Yield(Handoff::Yield) => {

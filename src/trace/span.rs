@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::Trigger;
-use crate::record::{self, Event};
+use crate::record::{self, Event, Name};
 use crate::sched;
 
 /// Begins a span: a time that has a name, from here to where what this answers is dropped.
@@ -76,9 +76,9 @@ impl Open {
     fn begin(name: &'static str) -> Self {
         static NUMBERS: AtomicU32 = AtomicU32::new(1);
         let number = NUMBERS.fetch_add(1, Relaxed);
-        sched::record(|recording, who| Event::SpanBegin {
+        sched::record_named(Name::Label(name), |who, name| Event::SpanBegin {
             who,
-            name: recording.label(name),
+            name,
             span: number,
         });
         Self {
@@ -92,7 +92,7 @@ impl Open {
     fn end(self) {
         if record::is_on() {
             let span = self.number;
-            sched::record(|_, who| Event::SpanEnd { who, span });
+            sched::record(|who| Event::SpanEnd { who, span });
         }
         if let Some((began, limit)) = self.limit
             && began.elapsed() > limit
@@ -119,12 +119,13 @@ impl fmt::Debug for Span {
 /// ```
 #[inline]
 pub fn counter(name: &'static str, value: f64) {
+    #[cold]
+    fn record(name: &'static str, value: f64) {
+        let name = Name::Label(name);
+        sched::record_named(name, |who, name| Event::Counter { who, name, value });
+    }
     if record::is_on() {
-        sched::record(|recording, who| Event::Counter {
-            who,
-            name: recording.label(name),
-            value,
-        });
+        record(name, value);
     }
 }
 
@@ -136,10 +137,11 @@ pub fn counter(name: &'static str, value: f64) {
 /// ```
 #[inline]
 pub fn mark(text: &str) {
+    #[cold]
+    fn record(text: &str) {
+        sched::record_named(Name::Text(text), |who, name| Event::Mark { who, name });
+    }
     if record::is_on() {
-        sched::record(|recording, who| Event::Mark {
-            who,
-            name: recording.text(text),
-        });
+        record(text);
     }
 }

@@ -9,7 +9,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use crate::record::{self, Event};
+use crate::record::{self, Event, Name};
 use crate::sched;
 
 /// A [`Layer`] that records what the crate `tracing` tells, while recording is on: a span of `tracing` becomes one
@@ -53,18 +53,15 @@ where
             return;
         }
         if let Some(metadata) = context.metadata(id) {
-            sched::record(|recording, who| Event::SpanBegin {
-                who,
-                name: recording.label(metadata.name()),
-                span: number(id),
-            });
+            let (name, span) = (Name::Label(metadata.name()), number(id));
+            sched::record_named(name, |who, name| Event::SpanBegin { who, name, span });
         }
     }
 
     fn on_exit(&self, id: &Id, _: Context<'_, S>) {
         if record::is_on() {
             let span = number(id);
-            sched::record(|_, who| Event::SpanEnd { who, span });
+            sched::record(|who| Event::SpanEnd { who, span });
         }
     }
 
@@ -73,10 +70,7 @@ where
             return;
         }
         let text = describe(event);
-        sched::record(|recording, who| Event::Mark {
-            who,
-            name: recording.text(&text),
-        });
+        sched::record_named(Name::Text(&text), |who, name| Event::Mark { who, name });
     }
 }
 

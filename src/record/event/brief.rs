@@ -101,15 +101,6 @@ impl Context {
         (running != 0).then_some((running >> 16, running as u16))
     }
 
-    /// Whether events of this kind are brief mostly. Known where the kind is.
-    #[inline(always)]
-    pub(crate) fn may_be_brief(event: Event) -> bool {
-        matches!(
-            event,
-            Event::Run { .. } | Event::Stop { .. } | Event::Wake { .. }
-        )
-    }
-
     /// The event as one word, if that can be.
     #[inline(always)]
     pub(crate) fn brief(&self, event: Event, ticks: u64) -> Option<u64> {

@@ -1,0 +1,71 @@
+//! What an event calls something: a text, which gets a number.
+
+use std::cell::Cell;
+use std::panic::Location;
+
+use super::event::Text;
+
+/// A text for an event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Name<'a> {
+    /// There is none. Its number is 0.
+    None,
+    /// One that stays where it is.
+    Label(&'static str),
+    /// A place in the source: its file, line and column.
+    Place(&'static Location<'static>),
+    /// Any other.
+    Text(&'a str),
+}
+
+/// Names that stay where they are, and their numbers.
+#[derive(Debug)]
+pub(super) struct KnownNames(Box<[Cell<(Address, Text)>; SLOTS]>);
+
+/// How many names are remembered.
+const SLOTS: usize = 256;
+
+/// Where a text is, and how long; a place is longer than all.
+type Address = (usize, usize);
+
+impl Default for KnownNames {
+    fn default() -> Self {
+        // Not by way of the stack, which may be a small greenlet's.
+        let slots = vec![Cell::default(); SLOTS].into_boxed_slice();
+        Self(slots.try_into().expect("so many"))
+    }
+}
+
+impl KnownNames {
+    /// The number of a name, if it has none or is known.
+    #[inline(always)]
+    pub(super) fn get(&self, name: Name<'_>) -> Option<Text> {
+        if matches!(name, Name::None) {
+            return Some(0);
+        }
+        let address = address(name)?;
+        let (known, text) = self.slot(address).get();
+        (known == address).then_some(text)
+    }
+
+    pub(super) fn insert(&self, name: Name<'_>, text: Text) {
+        if let Some(address) = address(name) {
+            self.slot(address).set((address, text));
+        }
+    }
+
+    #[inline(always)]
+    fn slot(&self, (address, _): Address) -> &Cell<(Address, Text)> {
+        // Places and texts lie at multiples of eight, or close together.
+        &self.0[(address ^ address >> 8) / 8 % SLOTS]
+    }
+}
+
+#[inline(always)]
+fn address(name: Name<'_>) -> Option<Address> {
+    match name {
+        Name::Label(label) => Some((label.as_ptr().addr(), label.len())),
+        Name::Place(place) => Some((std::ptr::from_ref(place).addr(), usize::MAX)),
+        Name::None | Name::Text(_) => None,
+    }
+}
