@@ -35,7 +35,7 @@ impl Recording {
         })
     }
 
-    /// Records an event: now, or at a moment since the last event. Answers when that was, in ticks.
+    /// Records an event: now, or at a moment since the last one that was now. Answers when that was, in ticks.
     #[inline(always)]
     pub(crate) fn record(&self, event: Event, at: Option<u64>) -> u64 {
         self.writer.record(event, at)
@@ -64,26 +64,25 @@ impl Recording {
         ((u128::from(ticks) * u128::from(self.nanos_per_tick)) >> 32) as u64
     }
 
+    /// Whether runs and wakes are counted.
+    #[inline(always)]
+    pub(crate) fn has_accounts(&self) -> bool {
+        self.accounts.is_some()
+    }
+
     /// Counts a run that has ended, if that is wanted.
-    #[inline]
     pub(crate) fn account_run(&self, greenlet: Greenlet, ticks: u64) {
         self.account(|accounts| accounts.add_run(greenlet, ticks));
     }
 
     /// Counts a wake, if that is wanted.
-    #[inline]
     pub(crate) fn account_wake(&self, by: Source, greenlet: Greenlet) {
         self.account(|accounts| accounts.add_wake(by, greenlet));
     }
 
-    #[inline]
     fn account(&self, add: impl FnOnce(&mut Accounts)) {
-        #[cold]
-        fn locked(accounts: &StaticMutex<Accounts>, add: impl FnOnce(&mut Accounts)) {
-            add(&mut accounts.lock());
-        }
         if let Some(accounts) = &self.accounts {
-            locked(accounts, add);
+            add(&mut accounts.lock());
         }
     }
 

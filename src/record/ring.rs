@@ -198,7 +198,7 @@ impl Writer {
         writer
     }
 
-    /// Records an event: now, or at a moment since the last event. Answers when that is, in ticks.
+    /// Records an event: now, or at a moment since the last one that was now. Answers when that is, in ticks.
     // Where it is known which event it is, little is left of this.
     #[inline(always)]
     pub(crate) fn record(&self, event: Event, at: Option<u64>) -> u64 {
@@ -208,7 +208,7 @@ impl Writer {
         }
     }
 
-    /// The same, if that takes no call: one that never comes has registers saved all the same. `None` if nothing was
+    /// The same, if that takes no call: even one that is never made has registers saved. `None` if nothing was
     /// recorded.
     #[inline(always)]
     pub(crate) fn try_record(&self, event: Event, at: Option<u64>) -> Option<u64> {
@@ -225,6 +225,10 @@ impl Writer {
     #[inline(never)]
     fn record_anyway(&self, event: Event, at: Option<u64>) -> u64 {
         let mut ticks = at.unwrap_or_else(|| self.clock.now());
+        // A moment that the block has begun after, or a clock that is a little behind, on another processor.
+        if ticks.wrapping_sub(self.base_ticks.get()).cast_signed() < 0 {
+            ticks = self.base_ticks.get();
+        }
         if self.write(event, ticks).is_none() {
             ticks = self.begin_block();
             self.write(event, ticks).expect("there is room");
@@ -257,7 +261,7 @@ impl Writer {
     // By value: a reference would have the event written to the stack first.
     #[inline(always)]
     fn write_whole(&self, event: Encoded, ticks: u64) -> Option<()> {
-        // Far off if the clock is a little behind, on another processor.
+        // Far off if it is before the block.
         let since = ticks.wrapping_sub(self.base_ticks.get());
         let next = self.next.get();
         let end = next + 1 + event.length;
@@ -416,6 +420,18 @@ mod tests {
             next = found.last().map(|last| last + 1);
         }
         assert_eq!(next, Some(all));
+    }
+
+    #[test]
+    fn a_moment_goes_for_events_of_two_blocks() {
+        let ring = ring(FEWEST_BLOCKS);
+        let writer = Writer::new(ring.clone(), Clock::Cycles);
+        let now = writer.record(run(0), None);
+        let all = BLOCK_WORDS as u64 * 3 / 2;
+        for number in 1..all {
+            writer.record(run(number), Some(now));
+        }
+        assert_eq!((ring.sequences(), ring.events()), (0..2, all));
     }
 
     #[test]

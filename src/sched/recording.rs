@@ -2,9 +2,9 @@
 //!
 //! A hub records in its own ring, also for the greenlets that it runs; all other threads share one.
 //!
-//! A hook tries what takes no call, and leaves the rest to another function, which comes last and does all of it: so
-//! the hook itself has no registers to save. The rest is a new block, a clock that is the kernel's, a text that was not
-//! met before, and recording that was switched.
+//! A hook tries what takes no call, so it has no registers to save. Where that is not enough (a new block, a clock
+//! that is the kernel's, a text that was not met before, recording that was switched, and so on) nothing was recorded,
+//! and another function, which the hook ends with, does all of it.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -129,7 +129,7 @@ impl Hub {
     /// The hub is about to run it.
     #[cold]
     pub(super) fn record_run(&self, greenlet: &GreenletCell) {
-        // SAFETY: nothing here has it catch up.
+        // SAFETY: nothing in this branch has it catch up.
         if let Some(recording) = unsafe { self.recorder.at_hand() }
             && !is_untold(greenlet)
             && let Some(began) = recording.try_record(run(greenlet), self.moment())
@@ -146,10 +146,15 @@ impl Hub {
         if is_untold(greenlet) {
             self.record(|recording| status(greenlet, |text| recording.text(text)));
         }
-        self.with_recording(|recording, at| {
+        let begun = self.with_recording(|recording, at| {
             let began = recording.record(run(greenlet), at);
             self.has_begun(greenlet, recording, began);
         });
+        // If there is no memory for a ring, who reads the others is to see that a run is missing.
+        if begun.is_none() {
+            greenlet.begin_run();
+            greenlet.set_ready_at(0);
+        }
     }
 
     #[inline(always)]
@@ -169,11 +174,12 @@ impl Hub {
     /// It has left the CPU.
     #[cold]
     pub(super) fn record_stop(&self, greenlet: &GreenletCell, why: Stop) {
-        // SAFETY: nothing here has it catch up.
+        // SAFETY: nothing in this branch has it catch up.
         if let Some(recording) = unsafe { self.recorder.at_hand() }
             && let Some(ended) = recording.try_record(stop(greenlet, why), self.moment())
         {
-            self.has_stopped(greenlet, why, recording, ended);
+            let ran = self.has_stopped(greenlet, why, recording, ended);
+            self.account(|recording| account_run(greenlet, ran, recording));
         } else {
             self.record_stop_anyway(greenlet, why);
         }
@@ -184,25 +190,48 @@ impl Hub {
     fn record_stop_anyway(&self, greenlet: &GreenletCell, why: Stop) {
         self.with_recording(|recording, at| {
             let ended = recording.record(stop(greenlet, why), at);
-            self.has_stopped(greenlet, why, recording, ended);
+            let ran = self.has_stopped(greenlet, why, recording, ended);
+            account_run(greenlet, ran, recording);
         });
     }
 
+    /// Answers how many ticks its run has taken, if that is known.
     #[inline(always)]
-    fn has_stopped(&self, greenlet: &GreenletCell, why: Stop, recording: &Recording, ended: u64) {
-        let number = greenlet.cell().id().number();
+    fn has_stopped(
+        &self,
+        greenlet: &GreenletCell,
+        why: Stop,
+        recording: &Recording,
+        ended: u64,
+    ) -> Option<u64> {
         if why == Stop::Yield {
             greenlet.set_ready_at(ended);
         }
-        self.stopped.set(number);
+        self.stopped.set(greenlet.cell().id().number());
         // What the hub does for its park, and the next run, if the hub need not look for it.
         self.moment.set(ended);
         let began = self.run_began.replace(0);
-        if began != 0 {
-            let ticks = ended.saturating_sub(began);
-            let runs = &self.remote().durations.runs;
-            runs.count_alone(recording.nanos(ticks));
-            recording.account_run(number, ticks);
+        if began == 0 {
+            return None;
+        }
+        let ran = ended.saturating_sub(began);
+        let runs = &self.remote().durations.runs;
+        runs.count_alone(recording.nanos(ran));
+        Some(ran)
+    }
+
+    /// Counts a run or a wake, if that is wanted.
+    #[inline(always)]
+    fn account(&self, add: impl FnOnce(&Recording)) {
+        // Not inlined, because the map of counts may allocate, and the allocator is anybody's.
+        #[cold]
+        #[inline(never)]
+        fn call(hub: &Hub, add: impl FnOnce(&Recording)) {
+            hub.recorder.with(add);
+        }
+        // SAFETY: this looks at one word.
+        if unsafe { self.recorder.at_hand() }.is_some_and(Recording::has_accounts) {
+            call(self, add);
         }
     }
 
@@ -224,6 +253,12 @@ impl Hub {
             Outcome::Cancelled if !commits => Source::Unknown,
             Outcome::Woken | Outcome::Cancelled => by,
         }
+    }
+}
+
+fn account_run(greenlet: &GreenletCell, ran: Option<u64>, recording: &Recording) {
+    if let Some(ticks) = ran {
+        recording.account_run(greenlet.cell().id().number(), ticks);
     }
 }
 
@@ -271,13 +306,13 @@ pub(super) fn is_on(hub: Option<&Hub>) -> bool {
 #[cold]
 pub(super) fn record_wake(greenlet: &GreenletCell, current: Current) {
     if let Some(hub) = current.hub()
-        // SAFETY: nothing here has it catch up.
+        // SAFETY: nothing in this branch has it catch up.
         && let Some(recording) = unsafe { hub.recorder.at_hand() }
         && let by = hub.waker(current, greenlet.header().outcome())
         && let Some(woken) = recording.try_record(wake(greenlet, by), hub.moment())
     {
         greenlet.set_ready_at(woken);
-        recording.account_wake(by, greenlet.cell().id().number());
+        hub.account(|recording| recording.account_wake(by, greenlet.cell().id().number()));
     } else {
         record_wake_anyway(greenlet, current);
     }
@@ -398,9 +433,6 @@ pub(crate) fn record_named(name: Name<'_>, event: impl Fn(Actor, Text) -> Event)
 fn try_record(name: Name<'_>, event: impl Fn(Actor, Text) -> Event) -> Option<u64> {
     let current = current::get();
     let (hub, greenlet) = (current.hub()?, current.greenlet()?);
-    if hub.moment.get() != 0 {
-        return None;
-    }
     let who = Actor::Greenlet(greenlet.cell().id().number());
     // SAFETY: this looks at a table.
     let name = unsafe { hub.recorder.at_hand() }?.known(name)?;

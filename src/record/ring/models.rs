@@ -39,6 +39,7 @@ fn a_block_that_is_read_is_one_blocks() {
         let writing = thread::spawn(move || {
             // The second block takes the place of the first.
             writer.record(event(3), Some(now));
+            writer.record(event(4), Some(now));
         });
         let mut words = Vec::new();
         if let Some(header) = reader.read(0, &mut words) {
