@@ -20,8 +20,9 @@ const MESSAGE: [u8; 64] = [b'x'; 64];
 /// A server that answers nobody for so long is broken.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often each way of recording has its turn.
-const TURNS: u32 = 12;
+/// How long a way of recording has its turn. Short, so that there are many: one differs from the next by a tenth,
+/// however long they are.
+const TURN: Duration = Duration::from_millis(25);
 
 /// What that gives: of each way, by the processor's time and by the wall's.
 const RECORDED: [&str; 4] = [
@@ -74,22 +75,22 @@ fn echo_traced(order: &LoadOrder) -> io::Result<Vec<Value>> {
     let mut control = TcpStream::connect(order.server)?;
     control.set_read_timeout(Some(PATIENCE))?;
     let mut load = Load::connect(order.server, order.job.params.get("c"))?;
-    let time = order.job.time / TURNS;
+    let turns = (order.job.time.div_duration_f64(TURN) as usize).max(2);
     // What a request costs: the server's processor time, and the wall's.
     let mut cost = |recording: Recording| {
         control.write_all(&[recording.word(); MESSAGE.len()])?;
         // It is answered before the others are asked again: they wait.
         control.read_exact(&mut [0; MESSAGE.len()])?;
-        load.run(WARM_UP.min(time))?;
+        load.run(TURN)?;
         load.latencies.reset();
         let (started, before) = (Instant::now(), cpu::time_of(order.process)?);
-        load.run(time)?;
+        load.run(TURN)?;
         let times = [cpu::time_of(order.process)? - before, started.elapsed()];
         let requests = load.latencies.len() as f64;
         Ok::<_, io::Error>(times.map(|time| time.as_secs_f64() / requests))
     };
     let mut ratios = [const { Vec::new() }; RECORDED.len()];
-    for turn in 0..TURNS {
+    for turn in 0..turns {
         // Before and after, and in both orders, so that what changes meanwhile does so on all sides.
         let before = cost(Recording::Off)?;
         let recorded = match turn % 2 {
