@@ -416,7 +416,7 @@ pub(super) fn record_panic() {
 }
 
 /// Records an event of the calling greenlet's or thread's. Answers when that was, in ticks.
-// Into its callers, which are cold, as above.
+// Into its callers: there it is known which event it is.
 #[inline(always)]
 pub(crate) fn record(event: impl Fn(Actor) -> Event) -> Option<u64> {
     record_named(Name::None, |who, _| event(who))
