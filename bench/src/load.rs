@@ -20,9 +20,10 @@ const MESSAGE: [u8; 64] = [b'x'; 64];
 /// A server that answers nobody for so long is broken.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long a way of recording has its turn. Short, so that there are many: one differs from the next by a tenth,
-/// however long they are.
-const TURN: Duration = Duration::from_millis(25);
+/// How long a way of recording is measured before it is the next one's turn. Short, so that there are many: one
+/// differs from the next by a tenth, however long they are. Some of the kernel's ticks, by which it counts the time of
+/// another process, and some pauses of the thread that writes a stream.
+const TURN: Duration = Duration::from_millis(40);
 
 /// What that gives: of each way, by the processor's time and by the wall's.
 const RECORDED: [&str; 4] = [
@@ -90,9 +91,9 @@ fn echo_traced(order: &LoadOrder) -> io::Result<Vec<Value>> {
         Ok::<_, io::Error>(times.map(|time| time.as_secs_f64() / requests))
     };
     let mut ratios = [const { Vec::new() }; RECORDED.len()];
+    let mut before = cost(Recording::Off)?;
     for turn in 0..turns {
         // Before and after, and in both orders, so that what changes meanwhile does so on all sides.
-        let before = cost(Recording::Off)?;
         let recorded = match turn % 2 {
             0 => [cost(Recording::Flight)?, cost(Recording::Stream)?],
             _ => {
@@ -105,6 +106,7 @@ fn echo_traced(order: &LoadOrder) -> io::Result<Vec<Value>> {
             let off = f64::midpoint(before[place % 2], after[place % 2]);
             ratios[place].push(recorded / off);
         }
+        before = after;
     }
     let medians = ratios.iter_mut().map(|ratios| report::median(ratios));
     Ok(RECORDED.into_iter().zip(medians).collect())

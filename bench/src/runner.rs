@@ -16,7 +16,7 @@ use crate::peers::{Job, Peer};
 use crate::process::Process;
 use crate::rows::{Case, Row};
 
-/// A measurement that takes longer than this, apart from the time it is told to take, has failed.
+/// A measurement that takes longer than this, and than the rows that take their time several times over, has failed.
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Files that a process has open besides its idle connections: more than it needs.
@@ -180,7 +180,7 @@ impl Setup {
     }
 
     fn measure(&self, peer: Peer, job: &Job) -> Result<Vec<(String, f64)>, String> {
-        let limit = LIMIT + 2 * job.time;
+        let limit = LIMIT + 8 * job.time;
         let workers = &self.cpus[..job.params.workers()];
         let start = |command: &mut Command, cpus: &[usize]| {
             Process::start(command, cpus, limit).map_err(|error| error.to_string())

@@ -208,7 +208,7 @@ impl Writer {
         }
     }
 
-    /// The same, if that takes no call: even one that is never made has registers saved. `None` if nothing was
+    /// The same, if that takes no call: even a call that is never made has registers saved. `None` if nothing was
     /// recorded.
     #[inline(always)]
     pub(crate) fn try_record(&self, event: Event, at: Option<u64>) -> Option<u64> {
@@ -224,11 +224,13 @@ impl Writer {
     #[cold]
     #[inline(never)]
     fn record_anyway(&self, event: Event, at: Option<u64>) -> u64 {
-        let mut ticks = at.unwrap_or_else(|| self.clock.now());
-        // A moment that the block has begun after, or a clock that is a little behind, on another processor.
-        if ticks.wrapping_sub(self.base_ticks.get()).cast_signed() < 0 {
-            ticks = self.base_ticks.get();
-        }
+        let base = self.base_ticks.get();
+        let mut ticks = match at {
+            // A moment before the block began: one block for each event that has it would be too many.
+            Some(at) if at.wrapping_sub(base).cast_signed() < 0 => base,
+            Some(at) => at,
+            None => self.clock.now(),
+        };
         if self.write(event, ticks).is_none() {
             ticks = self.begin_block();
             self.write(event, ticks).expect("there is room");
@@ -261,7 +263,7 @@ impl Writer {
     // By value: a reference would have the event written to the stack first.
     #[inline(always)]
     fn write_whole(&self, event: Encoded, ticks: u64) -> Option<()> {
-        // Far off if it is before the block.
+        // Far off if it is before the block: a clock may be a little behind, on another processor.
         let since = ticks.wrapping_sub(self.base_ticks.get());
         let next = self.next.get();
         let end = next + 1 + event.length;
@@ -428,10 +430,12 @@ mod tests {
         let writer = Writer::new(ring.clone(), Clock::Cycles);
         let now = writer.record(run(0), None);
         let all = BLOCK_WORDS as u64 * 3 / 2;
-        for number in 1..all {
-            writer.record(run(number), Some(now));
-        }
+        let told = (1..all).map(|number| writer.record(run(number), Some(now)));
+        let last = told.last();
         assert_eq!((ring.sequences(), ring.events()), (0..2, all));
+        let (header, words) = read(&ring, 1).unwrap();
+        assert_eq!(last, Some(header.base_ticks));
+        assert_eq!(numbers(header, &words).last(), Some(&(all - 1)));
     }
 
     #[test]

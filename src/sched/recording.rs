@@ -44,7 +44,7 @@ impl Hub {
     #[cold]
     #[inline(never)]
     fn catch_up(&self) {
-        // What was noted of an earlier recording: a moment before this one began would take up a block.
+        // What was noted of an earlier recording.
         self.moment.set(0);
         self.run_began.set(0);
         self.stopped.set(UNKNOWN);
@@ -129,7 +129,7 @@ impl Hub {
     /// The hub is about to run it.
     #[cold]
     pub(super) fn record_run(&self, greenlet: &GreenletCell) {
-        // SAFETY: nothing in this branch has it catch up.
+        // SAFETY: nothing has it catch up, up to where this is used last.
         if let Some(recording) = unsafe { self.recorder.at_hand() }
             && !is_untold(greenlet)
             && let Some(began) = recording.try_record(run(greenlet), self.moment())
@@ -150,7 +150,8 @@ impl Hub {
             let began = recording.record(run(greenlet), at);
             self.has_begun(greenlet, recording, began);
         });
-        // If there is no memory for a ring, who reads the others is to see that a run is missing.
+        // Recording has ended, or there is no memory for a ring: other rings are to show that a run is missing, and
+        // what it had waited before that does not count.
         if begun.is_none() {
             greenlet.begin_run();
             greenlet.set_ready_at(0);
@@ -174,12 +175,15 @@ impl Hub {
     /// It has left the CPU.
     #[cold]
     pub(super) fn record_stop(&self, greenlet: &GreenletCell, why: Stop) {
-        // SAFETY: nothing in this branch has it catch up.
+        // SAFETY: nothing has it catch up, up to where this is used last.
         if let Some(recording) = unsafe { self.recorder.at_hand() }
             && let Some(ended) = recording.try_record(stop(greenlet, why), self.moment())
         {
+            let has_accounts = recording.has_accounts();
             let ran = self.has_stopped(greenlet, why, recording, ended);
-            self.account(|recording| account_run(greenlet, ran, recording));
+            if has_accounts {
+                self.account(|recording| account_run(greenlet, ran, recording));
+            }
         } else {
             self.record_stop_anyway(greenlet, why);
         }
@@ -220,19 +224,11 @@ impl Hub {
         Some(ran)
     }
 
-    /// Counts a run or a wake, if that is wanted.
-    #[inline(always)]
+    /// Counts a run or a wake. It may allocate, by an allocator that records: what was at hand is not used any more.
+    #[cold]
+    #[inline(never)]
     fn account(&self, add: impl FnOnce(&Recording)) {
-        // Not inlined, because the map of counts may allocate, and the allocator is anybody's.
-        #[cold]
-        #[inline(never)]
-        fn call(hub: &Hub, add: impl FnOnce(&Recording)) {
-            hub.recorder.with(add);
-        }
-        // SAFETY: this looks at one word.
-        if unsafe { self.recorder.at_hand() }.is_some_and(Recording::has_accounts) {
-            call(self, add);
-        }
+        self.recorder.with(add);
     }
 
     /// Whoever ends a park at this moment, on this hub.
@@ -306,13 +302,15 @@ pub(super) fn is_on(hub: Option<&Hub>) -> bool {
 #[cold]
 pub(super) fn record_wake(greenlet: &GreenletCell, current: Current) {
     if let Some(hub) = current.hub()
-        // SAFETY: nothing in this branch has it catch up.
+        // SAFETY: nothing has it catch up, up to where this is used last.
         && let Some(recording) = unsafe { hub.recorder.at_hand() }
         && let by = hub.waker(current, greenlet.header().outcome())
         && let Some(woken) = recording.try_record(wake(greenlet, by), hub.moment())
     {
         greenlet.set_ready_at(woken);
-        hub.account(|recording| recording.account_wake(by, greenlet.cell().id().number()));
+        if recording.has_accounts() {
+            hub.account(|recording| recording.account_wake(by, greenlet.cell().id().number()));
+        }
     } else {
         record_wake_anyway(greenlet, current);
     }
