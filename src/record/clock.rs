@@ -70,15 +70,9 @@ impl Clock {
 
     #[inline]
     pub(crate) fn now(self) -> u64 {
-        self.cycles().unwrap_or_else(clock::now)
-    }
-
-    /// The same, if that takes no call.
-    #[inline(always)]
-    pub(crate) fn cycles(self) -> Option<u64> {
         match self {
-            Self::Cycles => Some(arch::cycles()),
-            Self::Kernel => None,
+            Self::Cycles => arch::cycles(),
+            Self::Kernel => clock::now(),
         }
     }
 }

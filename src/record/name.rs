@@ -56,8 +56,8 @@ impl KnownNames {
 
     #[inline(always)]
     fn slot(&self, (address, _): Address) -> &Cell<(Address, Text)> {
-        // Places and texts lie at multiples of eight, or close together.
-        &self.0[(address ^ address >> 8) / 8 % SLOTS]
+        // Texts lie side by side, and places at multiples of eight.
+        &self.0[(address ^ address >> 8) % SLOTS]
     }
 }
 
@@ -67,5 +67,36 @@ fn address(name: Name<'_>) -> Option<Address> {
         Name::Label(label) => Some((label.as_ptr().addr(), label.len())),
         Name::Place(place) => Some((std::ptr::from_ref(place).addr(), usize::MAX)),
         Name::None | Name::Text(_) => None,
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_lie_side_by_side_are_known_together() {
+        let known = KnownNames::default();
+        let texts: &'static str = "abcdefgh";
+        let names = (0..texts.len()).map(|at| Name::Label(&texts[at..=at]));
+        for (number, name) in (1..).zip(names.clone()) {
+            known.insert(name, number);
+        }
+        let numbers: Vec<_> = names.map(|name| known.get(name)).collect();
+        assert_eq!(numbers, (1..=8).map(Some).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_not_known_has_no_number() {
+        let known = KnownNames::default();
+        assert_eq!(known.get(Name::None), Some(0));
+        assert_eq!(known.get(Name::Label("name")), None);
+        let name = String::from("name");
+        known.insert(Name::Text(&name), 1);
+        // A text may be another one at the same place next time.
+        assert_eq!(known.get(Name::Text(&name)), None);
+        let place = Location::caller();
+        known.insert(Name::Place(place), 2);
+        assert_eq!(known.get(Name::Place(place)), Some(2));
     }
 }

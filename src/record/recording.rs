@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::accounts::Accounts;
 use super::block::Owner;
+use super::clock::Clock;
 use super::event::{Event, Greenlet, Source, Text};
 use super::name::{KnownNames, Name};
 use super::ring::Writer;
@@ -39,6 +40,11 @@ impl Recording {
     #[inline(always)]
     pub(crate) fn record(&self, event: Event, at: Option<u64>) -> u64 {
         self.writer.record(event, at)
+    }
+
+    /// Whether [`try_record`](Self::try_record) can be used.
+    pub(super) fn can_try(&self) -> bool {
+        self.writer.clock() == Clock::Cycles
     }
 
     /// The same, if that takes no call. `None` if nothing was recorded.

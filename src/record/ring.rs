@@ -198,24 +198,27 @@ impl Writer {
         writer
     }
 
+    pub(super) fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// Records an event: now, or at a moment since the last one that was now. Answers when that is, in ticks.
     // Where it is known which event it is, little is left of this.
     #[inline(always)]
     pub(crate) fn record(&self, event: Event, at: Option<u64>) -> u64 {
-        match self.try_record(event, at) {
-            Some(ticks) => ticks,
+        let ticks = at.unwrap_or_else(|| self.clock.now());
+        match self.write(event, ticks) {
+            Some(()) => ticks,
             None => self.record_anyway(event, at),
         }
     }
 
-    /// The same, if that takes no call: even a call that is never made has registers saved. `None` if nothing was
-    /// recorded.
+    /// The same if the clock is [`Clock::Cycles`] and there is room: that takes no call, and even a call that is never
+    /// made has registers saved. `None` if nothing was recorded.
     #[inline(always)]
     pub(crate) fn try_record(&self, event: Event, at: Option<u64>) -> Option<u64> {
-        let ticks = match at {
-            Some(ticks) => ticks,
-            None => self.clock.cycles()?,
-        };
+        debug_assert_eq!(self.clock, Clock::Cycles);
+        let ticks = at.unwrap_or_else(arch::cycles);
         self.write(event, ticks)?;
         Some(ticks)
     }
@@ -252,10 +255,10 @@ impl Writer {
     fn write_brief(&self, event: Event, ticks: u64) -> Option<()> {
         let since = ticks.wrapping_sub(self.base_ticks.get());
         let word = self.context.brief(event, since)?;
-        let next = self.next.get();
-        self.block().get(next)?.store(word, Relaxed);
+        let (block, next) = (self.block(), self.next.get());
+        block.get(next)?.store(word, Relaxed);
         self.context.see(event, since);
-        self.recorded(next + 1);
+        self.recorded(block, next + 1);
         Some(())
     }
 
@@ -265,9 +268,9 @@ impl Writer {
     fn write_whole(&self, event: Encoded, ticks: u64) -> Option<()> {
         // Far off if it is before the block: a clock may be a little behind, on another processor.
         let since = ticks.wrapping_sub(self.base_ticks.get());
-        let next = self.next.get();
+        let (block, next) = (self.block(), self.next.get());
         let end = next + 1 + event.length;
-        let place = self.block().get(next..end)?;
+        let place = block.get(next..end)?;
         if since >= Head::TICKS {
             return None;
         }
@@ -276,7 +279,7 @@ impl Writer {
             place.store(*word, Relaxed);
         }
         self.context.see_encoded(&event, since);
-        self.recorded(end);
+        self.recorded(block, end);
         Some(())
     }
 
@@ -286,14 +289,14 @@ impl Writer {
         unsafe { self.block.get().as_ref() }
     }
 
-    /// The words of an event are there, up to `end`.
+    /// The words of an event are there in the block that is being written, up to `end`.
+    // As an argument: it would be loaded again after the words, as far as the compiler can tell.
     #[inline(always)]
-    fn recorded(&self, end: usize) {
+    fn recorded(&self, block: &[AtomicU64; BLOCK_WORDS], end: usize) {
         self.next.set(end);
         self.events.set(self.events.get() + 1);
         let used = (end * 8 - BlockHeader::BYTES) as u32;
         let extent = BlockHeader::extent(BLOCK_BYTES as u32, used);
-        let block = self.block();
         // Release: (6) above.
         block[BlockHeader::EXTENT].store(extent, Release);
         // A ring is larger than caches. It does not matter what is behind its end.

@@ -122,7 +122,7 @@ pub fn counter(name: &'static str, value: f64) {
     #[cold]
     fn record(name: &'static str, value: f64) {
         let name = Name::Label(name);
-        sched::record_named(name, |who, name| Event::Counter { who, name, value });
+        sched::record_named(name, move |who, name| Event::Counter { who, name, value });
     }
     if record::is_on() {
         record(name, value);
