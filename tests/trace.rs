@@ -338,6 +338,38 @@ fn an_environment_that_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn a_stream_is_written_when_a_ring_fills_and_not_only_now_and_then() {
+    const RING: u64 = 1 << 20;
+    let test = "a_stream_is_written_when_a_ring_fills_and_not_only_now_and_then";
+    child::alone(test, || {
+        let _watchdog = watched();
+        let dir = TempDir::new();
+        let path = dir.join("t");
+        trace::start(Options::stream(&path).ring_size(RING as usize)).unwrap();
+        let length = || fs::metadata(&path).unwrap().len();
+        // Four words each.
+        let half_a_ring = || (0..RING / 2 / 32).for_each(|n| trace::counter("n", n as f64));
+        let time_to_write = || {
+            let (began, before) = (Instant::now(), length());
+            half_a_ring();
+            wait_until("it is written", || length() > before + RING / 4);
+            let time = began.elapsed();
+            // To the end of that.
+            greenlet::sleep(Duration::from_millis(20));
+            time
+        };
+        runtime(1).run(|| {
+            // All is written four times a second; the next time begins just behind that, or behind a ring that fills.
+            time_to_write();
+            let mut times = std::iter::repeat_with(time_to_write).take(20);
+            assert!(times.any(|time| time < Duration::from_millis(100)));
+        });
+        let summary = trace::stop().unwrap().unwrap();
+        assert_eq!(summary.lost, 0);
+    });
+}
+
+#[test]
 fn a_signal_switches_it() {
     child::alone("a_signal_switches_it", || {
         let _watchdog = watched();

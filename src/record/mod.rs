@@ -12,6 +12,7 @@
 //! | `recorder` | who records |
 //! | `recording` | what it records with, while recording is on |
 //! | `trigger` | what makes the last events be written |
+//! | `order` | what the thread of a session is to do |
 //! | `threads` | how many threads there are for all this |
 //! | `accounts` | what is counted beside the rings |
 //! | `file`, `drain` | how what was recorded gets into a file |
@@ -23,6 +24,7 @@ mod drain;
 mod event;
 mod file;
 mod name;
+mod order;
 mod recorder;
 mod recording;
 mod ring;
@@ -42,10 +44,11 @@ pub use trigger::Trigger;
 pub(crate) use block::Owner;
 pub(crate) use drain::Drain;
 pub(crate) use name::Name;
+pub(crate) use order::{Order, clear_orders, next_order, order};
 pub(crate) use recorder::{
     Recorder, claim, is_a_parents, is_on, record_outside, session, start, stop, this_thread,
 };
 pub(crate) use recording::Recording;
 pub(crate) use session::Session;
 pub(crate) use threads::{OwnThread, own_threads};
-pub(crate) use trigger::{Order, clear_orders, next_order, order, pull, set as set_triggers};
+pub(crate) use trigger::{pull, set as set_triggers};

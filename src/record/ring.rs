@@ -27,6 +27,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use super::block::{BlockHeader, Content, Owner};
 use super::clock::{Clock, Pair};
 use super::event::{self, Context, Encoded, Event, Head, MOST_WORDS};
+use super::order;
 use crate::arch;
 use crate::atomic::{AtomicU64, fence};
 use crate::sys::mapping::Mapping;
@@ -39,6 +40,9 @@ const _: () = assert!(cfg!(loom) || BlockHeader::WORDS + 1 + MOST_WORDS <= BLOCK
 
 /// A ring has at least so many blocks: one that is written, and one to be read.
 pub(crate) const FEWEST_BLOCKS: usize = if cfg!(loom) { 1 } else { 4 };
+
+/// Each time a ring has filled by one of so many parts, whoever writes it to a file is told.
+const PARTS: u64 = 4;
 
 /// So many words before they are written they are fetched.
 const AHEAD: usize = 16;
@@ -338,6 +342,10 @@ impl Writer {
         self.context.begin(greenlets);
         // Release: pairs with the Acquire in `sequences`.
         self.ring.begun.store(sequence + 1, Release);
+        let part = (self.ring.blocks() / PARTS).max(1);
+        if sequence.is_multiple_of(part) && sequence > 0 {
+            order::tell();
+        }
         ticks
     }
 }

@@ -1,11 +1,10 @@
 //! Triggers: what makes the last events be written to a file while recording goes on.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+
+use super::order::{Order, order};
 
 /// What makes the last events be written to a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,27 +50,6 @@ impl fmt::Display for Trigger {
 /// A bit for each trigger that somebody waits for.
 static SET: AtomicU8 = AtomicU8::new(0);
 
-static MAIL: Mail = Mail {
-    letters: Mutex::new(VecDeque::new()),
-    come: Condvar::new(),
-};
-
-/// What the thread of a session is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// A trigger was pulled.
-    Write(Trigger),
-    /// Write what there is, for somebody waits for it; this is the how-manieth such order.
-    Flush(u64),
-    /// The session is over.
-    End,
-}
-
-struct Mail {
-    letters: Mutex<VecDeque<Order>>,
-    come: Condvar,
-}
-
 /// Pulls a trigger: if it is set, the last events will be written.
 #[inline]
 pub(crate) fn pull(trigger: Trigger) {
@@ -86,38 +64,4 @@ pub(crate) fn set(triggers: &[Trigger]) {
         .iter()
         .fold(0, |bits, trigger| bits | trigger.bit());
     SET.store(bits, Relaxed);
-}
-
-/// Tells the session's thread.
-#[cold]
-pub(crate) fn order(order: Order) {
-    let mut letters = MAIL.letters.lock().unwrap_or_else(PoisonError::into_inner);
-    if !letters.contains(&order) {
-        letters.push_back(order);
-    }
-    drop(letters);
-    MAIL.come.notify_one();
-}
-
-/// For the session's thread: the next order, if one comes in time.
-pub(crate) fn next_order(timeout: Option<Duration>) -> Option<Order> {
-    let letters = MAIL.letters.lock().unwrap_or_else(PoisonError::into_inner);
-    let none = |letters: &mut VecDeque<Order>| letters.is_empty();
-    let mut letters = match timeout {
-        Some(timeout) => {
-            let waited = MAIL.come.wait_timeout_while(letters, timeout, none);
-            waited.unwrap_or_else(PoisonError::into_inner).0
-        }
-        None => {
-            let waited = MAIL.come.wait_while(letters, none);
-            waited.unwrap_or_else(PoisonError::into_inner)
-        }
-    };
-    letters.pop_front()
-}
-
-/// Forgets orders for the thread of a session that is over.
-pub(crate) fn clear_orders() {
-    let mut letters = MAIL.letters.lock().unwrap_or_else(PoisonError::into_inner);
-    letters.clear();
 }

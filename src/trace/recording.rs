@@ -22,9 +22,8 @@ use crate::record::{self, Drain, Order, OwnThread, Session};
 use crate::sched;
 use crate::sys::{self, at_exit, clock};
 
-/// How often what was recorded is written, if it is.
-const PAUSE: Duration = Duration::from_millis(10);
-/// How often blocks that are not complete are written, too.
+/// How often all that was recorded is written to the file of a stream. When a part of a ring is full, its complete
+/// blocks are written before.
 const FLUSH: Duration = Duration::from_millis(250);
 /// For small blocks. Those of rings are larger and written as they are: what is copied drives out of the caches what
 /// the program uses.
@@ -313,10 +312,9 @@ struct Snapshots {
 
 impl Service {
     fn run(&mut self) -> io::Result<()> {
-        let mut flushed = Instant::now();
+        let mut flush = Instant::now() + FLUSH;
         loop {
-            let order = record::next_order(self.drain.is_some().then_some(PAUSE));
-            match order {
+            match record::next_order(self.drain.is_some().then_some(flush)) {
                 Some(Order::Write(trigger)) => self.snapshots.write(&self.session, trigger),
                 Some(Order::End) => return self.drain.as_mut().map_or(Ok(()), Drain::end),
                 Some(Order::Flush(number)) => {
@@ -324,10 +322,10 @@ impl Service {
                     FLUSHED.fetch_max(number, Relaxed);
                 }
                 None => {
-                    let all = flushed.elapsed() >= FLUSH;
+                    let all = Instant::now() >= flush;
                     self.write(all)?;
                     if all {
-                        flushed = Instant::now();
+                        flush = Instant::now() + FLUSH;
                     }
                 }
             }
