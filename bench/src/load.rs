@@ -3,6 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -22,8 +23,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a way of recording is measured before it is the next one's turn. Short, so that there are many: one
 /// differs from the next by a tenth, however long they are. Some of the kernel's ticks, by which it counts the time of
-/// another process, and some pauses of the thread that writes a stream.
+/// another process.
 const TURN: Duration = Duration::from_millis(40);
+
+/// How long it takes a server to answer what is on its way.
+const REST: Duration = Duration::from_millis(20);
 
 /// What that gives: of each way, by the processor's time and by the wall's.
 const RECORDED: [&str; 4] = [
@@ -77,18 +81,36 @@ fn echo_traced(order: &LoadOrder) -> io::Result<Vec<Value>> {
     control.set_read_timeout(Some(PATIENCE))?;
     let mut load = Load::connect(order.server, order.job.params.get("c"))?;
     let turns = (order.job.time.div_duration_f64(TURN) as usize).max(2);
-    // What a request costs: the server's processor time, and the wall's.
-    let mut cost = |recording: Recording| {
+    let mut switch = |recording: Recording| {
         control.write_all(&[recording.word(); MESSAGE.len()])?;
         // It is answered before the others are asked again: they wait.
-        control.read_exact(&mut [0; MESSAGE.len()])?;
-        load.run(TURN)?;
+        control.read_exact(&mut [0; MESSAGE.len()])
+    };
+    let processor = || cpu::time_of(order.process);
+    // What a request costs: the server's processor time, and the wall's.
+    let mut cost = |recording: Recording| {
+        switch(recording)?;
         load.latencies.reset();
-        let (started, before) = (Instant::now(), cpu::time_of(order.process)?);
         load.run(TURN)?;
-        let times = [cpu::time_of(order.process)? - before, started.elapsed()];
+        let requests_before = load.latencies.len() as f64;
+        load.latencies.reset();
+        let (started, before) = (Instant::now(), processor()?);
+        load.run(TURN)?;
+        let (wall, after) = (started.elapsed(), processor()?);
         let requests = load.latencies.len() as f64;
-        Ok::<_, io::Error>(times.map(|time| time.as_secs_f64() / requests))
+        let mut times = [after - before, wall].map(|time| time.as_secs_f64());
+        if recording == Recording::Stream {
+            // A turn is shorter than what the stream's thread waits for: it writes what came in all of it when it is to
+            // end. Whoever has no processor to spare loses that time by the wall, too.
+            thread::sleep(REST);
+            let rested = processor()?;
+            switch(Recording::Off)?;
+            let writing = (processor()? - rested).as_secs_f64();
+            let all_requests = requests_before + requests + load.connections.len() as f64;
+            let share = requests / all_requests;
+            times = times.map(|time| time + writing * share);
+        }
+        Ok::<_, io::Error>(times.map(|time| time / requests))
     };
     let mut ratios = [const { Vec::new() }; RECORDED.len()];
     let mut before = cost(Recording::Off)?;

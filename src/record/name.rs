@@ -76,8 +76,12 @@ mod tests {
 
     #[test]
     fn names_that_lie_side_by_side_are_known_together() {
+        // Not over the end of a page, where some addresses would collide.
+        #[repr(align(8))]
+        struct Aligned([u8; 8]);
+        static TEXTS: Aligned = Aligned(*b"abcdefgh");
         let known = KnownNames::default();
-        let texts: &'static str = "abcdefgh";
+        let texts = str::from_utf8(&TEXTS.0).unwrap();
         let names = (0..texts.len()).map(|at| Name::Label(&texts[at..=at]));
         for (number, name) in (1..).zip(names.clone()) {
             known.insert(name, number);

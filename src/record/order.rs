@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::Instant;
 
 use super::trigger::Trigger;
@@ -22,8 +22,13 @@ pub(crate) enum Order {
 
 static ORDERS: StaticMutex<VecDeque<Order>> = StaticMutex::new(VecDeque::new());
 
-/// 1 if there is an order or a ring has filled since the thread began to look; it sleeps while this is 0.
+/// What the thread has not looked for since it was told; it sleeps while there is nothing that it wants.
 static NEWS: AtomicU32 = AtomicU32::new(0);
+
+/// There is an order.
+const ORDERED: u32 = 1;
+/// A part of a ring is full.
+const FILLED: u32 = 2;
 
 /// Gives the thread an order.
 #[cold]
@@ -33,34 +38,39 @@ pub(crate) fn order(order: Order) {
         orders.push_back(order);
     }
     drop(orders);
-    tell();
+    tell(ORDERED);
 }
 
-/// Tells the thread, if there is one, that there is an order, or much to write in a ring. Takes no lock and allocates
-/// nothing: a ring fills anywhere.
-pub(super) fn tell() {
-    // Release: pairs with the Acquire in `next_order`.
-    if NEWS.swap(1, Release) == 0 {
+/// A part of a ring is full. Takes no lock, allocates nothing and waits for nobody, because rings fill anywhere.
+pub(super) fn ring_has_filled() {
+    tell(FILLED);
+}
+
+fn tell(news: u32) {
+    // Release: pairs with the Acquires in `next_order`.
+    if NEWS.fetch_or(news, Release) & news == 0 {
         static_futex::wake_one(&NEWS);
     }
 }
 
-/// For the thread: the next order. `None` if it is time, or a ring has filled; if it is never time, orders are all that
-/// it waits for.
+/// For the thread: the next order. `None` if it is time, or a part of a ring is full; if it is never time, orders are
+/// all that it waits for.
 pub(crate) fn next_order(time: Option<Instant>) -> Option<Order> {
     loop {
-        // Before it looks. Acquire: pairs with the Release in `tell`: what that tells of is there.
-        let is_news = NEWS.swap(0, Acquire) != 0;
+        // Before it looks for any. Acquire, here and below: pairs with the Release in `tell`, what that is of is there.
+        let news = NEWS.fetch_and(!ORDERED, Acquire);
         if let Some(order) = ORDERS.lock().pop_front() {
-            // Perhaps that was of a ring, or there is another one.
-            NEWS.store(1, Relaxed);
             return Some(order);
         }
-        let left = time.map(|time| time.saturating_duration_since(Instant::now()));
-        if left.is_some_and(|left| is_news || left.is_zero()) {
+        let Some(time) = time else {
+            static_futex::wait(&NEWS, news & !ORDERED, None);
+            continue;
+        };
+        let left = time.saturating_duration_since(Instant::now());
+        if NEWS.fetch_and(!FILLED, Acquire) & FILLED != 0 || left.is_zero() {
             return None;
         }
-        static_futex::wait(&NEWS, 0, left);
+        static_futex::wait(&NEWS, 0, Some(left));
     }
 }
 

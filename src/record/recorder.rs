@@ -274,6 +274,10 @@ impl Recorder {
     /// bytes its ring has; none if it does not record.
     #[cold]
     pub(crate) fn catch_up(&self) -> Option<usize> {
+        // An allocator records, which is asked for memory by who records: another hook will do.
+        if self.recording.try_borrow_mut().is_err() {
+            return None;
+        }
         if is_a_parents() {
             self.told.store(0, Relaxed);
         }
@@ -288,9 +292,9 @@ impl Recorder {
         let recording = session.and_then(|session| Recording::join(session, self.owner));
         let can_try = recording.as_ref().is_some_and(Recording::can_try);
         let before = self.recording.replace(recording);
-        if can_try {
-            self.at_hand.set(epoch);
-        }
+        // Both, and before anything of the user's runs: an allocator that records may have joined another session.
+        self.epoch.set(epoch);
+        self.at_hand.set(if can_try { epoch } else { NO_EPOCH });
         drop(before);
     }
 
@@ -312,8 +316,8 @@ impl Recorder {
         if self.at_hand.get() != self.told.load(Relaxed) {
             return None;
         }
-        // SAFETY: only `join` changes it, which is part of catching up. Nobody is told `NO_EPOCH`, so `at_hand` says
-        // that it is there.
+        // SAFETY: only `join` changes it, which is part of catching up, and then writes `at_hand` before anybody looks.
+        // Nobody is told `NO_EPOCH`, so that says that it is there.
         Some(unsafe { (*self.recording.as_ptr()).as_ref().unwrap_unchecked() })
     }
 }

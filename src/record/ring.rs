@@ -41,7 +41,7 @@ const _: () = assert!(cfg!(loom) || BlockHeader::WORDS + 1 + MOST_WORDS <= BLOCK
 /// A ring has at least so many blocks: one that is written, and one to be read.
 pub(crate) const FEWEST_BLOCKS: usize = if cfg!(loom) { 1 } else { 4 };
 
-/// Each time a ring has filled by one of so many parts, whoever writes it to a file is told.
+/// Whoever writes rings to a file is told each time that another of so many parts of one is full.
 const PARTS: u64 = 4;
 
 /// So many words before they are written they are fetched.
@@ -344,7 +344,7 @@ impl Writer {
         self.ring.begun.store(sequence + 1, Release);
         let part = (self.ring.blocks() / PARTS).max(1);
         if sequence.is_multiple_of(part) && sequence > 0 {
-            order::tell();
+            order::ring_has_filled();
         }
         ticks
     }

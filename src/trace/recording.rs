@@ -22,8 +22,8 @@ use crate::record::{self, Drain, Order, OwnThread, Session};
 use crate::sched;
 use crate::sys::{self, at_exit, clock};
 
-/// How often all that was recorded is written to the file of a stream. When a part of a ring is full, its complete
-/// blocks are written before.
+/// How often all that was recorded is written to the file of a stream. When a part of a ring is full, the complete
+/// blocks of all rings are written at once.
 const FLUSH: Duration = Duration::from_millis(250);
 /// For small blocks. Those of rings are larger and written as they are: what is copied drives out of the caches what
 /// the program uses.
@@ -100,10 +100,10 @@ fn start_here(options: Options) -> io::Result<()> {
     if mapped.is_some() || needs_thread {
         at_exit::call_once(at_end)?;
     }
-    record::clear_orders();
     let make = |epoch| Session::new(epoch, options.ring_bytes, mapped, options.accounts);
     let session = record::start(make)?
         .ok_or_else(|| io::Error::new(io::ErrorKind::AlreadyExists, "recording is on already"))?;
+    record::clear_orders();
     let thread = needs_thread.then(|| start_thread(session, streamed, &options));
     match thread.transpose() {
         Ok(thread) => {
@@ -275,6 +275,7 @@ fn start_thread(
         drain: drain.transpose()?,
         session,
         snapshots: Snapshots {
+            triggers: options.triggers.clone(),
             prefix: options.snapshots.clone(),
             most: options.most_snapshots,
             written: 0,
@@ -300,6 +301,7 @@ struct Service {
 
 /// The files that triggers write.
 struct Snapshots {
+    triggers: Vec<Trigger>,
     prefix: PathBuf,
     /// Of each trigger.
     most: usize,
@@ -354,6 +356,10 @@ impl Service {
 
 impl Snapshots {
     fn write(&mut self, session: &Arc<Session>, trigger: Trigger) {
+        // One that was pulled when the session before this ended.
+        if !self.triggers.contains(&trigger) {
+            return;
+        }
         let (count, last) = match self.kinds.get(&trigger) {
             Some(&(count, last)) => (count, Some(last)),
             None => (0, None),
