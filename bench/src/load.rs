@@ -130,8 +130,8 @@ fn echo_traced(order: &LoadOrder) -> io::Result<Vec<Value>> {
         }
         before = after;
     }
-    let medians = ratios.iter_mut().map(|ratios| report::median(ratios));
-    Ok(RECORDED.into_iter().zip(medians).collect())
+    let means = ratios.iter_mut().map(|ratios| report::midmean(ratios));
+    Ok(RECORDED.into_iter().zip(means).collect())
 }
 
 fn idle_connections(order: &LoadOrder) -> io::Result<Vec<Value>> {

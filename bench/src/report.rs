@@ -141,6 +141,19 @@ pub(crate) fn median(numbers: &mut [f64]) -> f64 {
     }
 }
 
+/// The mean of the middle half of some numbers: like the median it is not moved by a few that are far off, and chance
+/// moves it less.
+///
+/// # Panics
+///
+/// If there are no numbers.
+pub(crate) fn midmean(numbers: &mut [f64]) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    let left_out = numbers.len() / 4;
+    let middle = &numbers[left_out..numbers.len() - left_out];
+    middle.iter().sum::<f64>() / middle.len() as f64
+}
+
 impl Summary {
     /// Whether the limit holds, if there is one.
     fn passes(&self) -> Option<bool> {
@@ -316,6 +329,13 @@ mod tests {
         assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 2.5);
         assert_eq!(median(&mut [7.0]), 7.0);
+    }
+
+    #[test]
+    fn midmeans_leave_out_a_quarter_on_each_side() {
+        assert_eq!(midmean(&mut [900.0, 2.0, 1.0, 4.0]), 3.0);
+        assert_eq!(midmean(&mut [3.0, 5.0, 1.0]), 3.0);
+        assert_eq!(midmean(&mut [7.0]), 7.0);
     }
 
     #[test]

@@ -35,6 +35,9 @@
 //! Rings are written over when they are full, and who is too slow loses events. What was lost is counted, in
 //! the trace and in the [`Summary`].
 //!
+//! A global allocator is no place for spans, counters and marks: to record one may take memory, and a lock that the
+//! allocator's own call then waits for.
+//!
 //! # Looking
 //!
 //! The command `greenlet-trace` (feature `cli`) reads traces:
