@@ -42,15 +42,15 @@ impl Recording {
         self.writer.record(event, at)
     }
 
-    /// Whether [`try_record`](Self::try_record) can be used.
-    pub(super) fn can_try(&self) -> bool {
-        self.writer.clock() == Clock::Cycles
-    }
-
     /// The same, if that takes no call. `None` if nothing was recorded.
     #[inline(always)]
     pub(crate) fn try_record(&self, event: Event, at: Option<u64>) -> Option<u64> {
         self.writer.try_record(event, at)
+    }
+
+    /// Whether [`try_record`](Self::try_record) can be used.
+    pub(super) fn can_try(&self) -> bool {
+        self.writer.clock() == Clock::Cycles
     }
 
     /// How many bytes its ring has.
